@@ -1,0 +1,1 @@
+"""Independent actors: one module each; none imports another."""

@@ -1,0 +1,1 @@
+"""The edge: HTTP in, commands out, views from events."""

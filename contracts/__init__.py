@@ -1,0 +1,1 @@
+"""What the parts know of each other: messages, subjects, schema, cost. pydantic only."""

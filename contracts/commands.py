@@ -1,0 +1,60 @@
+"""Commands: imperative, one handler each. Who sends one wants something done."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from contracts.base import Message
+from contracts.cost import Cost
+from contracts.ids import AccountId, Code, JobId
+from contracts.jobs import Actor, Grant, JobSpec, Refusal, StepRun, Use
+
+
+class Command(Message):
+    """Something one actor is to do."""
+
+
+class RunJob(Command):
+    """Run a job, or end it as refused when the keeper said no: its executor alone writes how it ends."""
+
+    TYPE: ClassVar = "halftone.job.run.v1"
+    job: JobId
+    spec: JobSpec
+    grant: Grant | None = None
+    refusal: Refusal | None = None
+
+
+class CancelJob(Command):
+    """End a job wherever it stands. Asking twice, or too late, changes nothing."""
+
+    TYPE: ClassVar = "halftone.job.cancel.v1"
+    job: JobId
+    executor: Literal[Actor.INGESTOR, Actor.SYNTHESIZER, Actor.EVALUATOR]
+    reserved: tuple[StepRun, ...] = Field(default=(), description="what the budget keeper was asked to reserve for the job")
+
+
+class ReserveBudget(Command):
+    """Set a job's cost aside before any real data is read, and pass the job on with the grant or the refusal."""
+
+    TYPE: ClassVar = "halftone.budget.reserve.v1"
+    account: AccountId
+    job: JobId
+    step: Code
+    use: Use
+    cost: Cost
+    attempt: int = Field(default=1, ge=1, description="which run of the mechanism this is to pay for")
+    then: RunJob
+
+
+class SetBudget(Command):
+    """Give an account its limit, or another one. A limit below what is spent refuses everything from then on."""
+
+    TYPE: ClassVar = "halftone.budget.set_limit.v1"
+    account: AccountId
+    epsilon: int = Field(gt=0, description="epsilon in 1e-9")
+    delta: int = Field(gt=0, description="delta in 1e-18")
+
+
+COMMANDS: tuple[type[Command], ...] = (RunJob, CancelJob, ReserveBudget, SetBudget)

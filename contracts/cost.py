@@ -1,0 +1,37 @@
+"""What privacy costs, in integers: no float ever enters a ledger."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field
+
+from contracts.base import Contract
+
+RHO_SCALE = 10**12
+"""One unit of zCDP rho is 1e-12."""
+DELTA_SCALE = 10**18
+"""One unit of delta is 1e-18."""
+EPSILON_SCALE = 10**9
+"""One unit of epsilon, where a person states one, is 1e-9."""
+
+
+class Cost(Contract):
+    """delta-approximate zCDP (Bun and Steinke 2016): both parts add up under composition, adaptive or not."""
+
+    rho: int = Field(ge=0, description="zCDP rho in 1e-12; a cost is rounded up, a limit down")
+    delta: int = Field(default=0, ge=0, description="delta in 1e-18 that mechanisms use, conversion not counted")
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(rho=self.rho + other.rho, delta=self.delta + other.delta)
+
+    def within(self, limit: Cost) -> bool:
+        """Whether both parts are at most the limit's: a filter needs both."""
+        return self.rho <= limit.rho and self.delta <= limit.delta
+
+    def left(self, limit: Cost) -> Self:
+        """What remains under a limit, never below zero (a limit may be lowered under what is spent)."""
+        return type(self)(rho=max(0, limit.rho - self.rho), delta=max(0, limit.delta - self.delta))
+
+
+NOTHING = Cost(rho=0, delta=0)

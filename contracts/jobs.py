@@ -1,0 +1,158 @@
+"""A job: one run of one kind. Its specification holds ids, codes and numbers, so that it may cross the bus and enter the log."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from contracts.base import Contract
+from contracts.cost import Cost
+from contracts.ids import AccountId, Code, DatasetId, ObjectId
+
+
+class Actor(StrEnum):
+    """The independent processes, by the token they have on the bus."""
+
+    INGESTOR = "ingestor"
+    SYNTHESIZER = "synthesizer"
+    EVALUATOR = "evaluator"
+    BUDGET_KEEPER = "budget_keeper"
+    AUDITOR = "auditor"
+
+
+class JobKind(StrEnum):
+    """What a job does."""
+
+    NOOP = "noop"
+    """Nothing, through every part that a real job passes: for measuring."""
+    INGEST = "ingest"
+    SYNTHESIZE = "synthesize"
+    EVALUATE = "evaluate"
+
+
+EXECUTOR: dict[JobKind, Actor] = {
+    JobKind.NOOP: Actor.SYNTHESIZER,
+    JobKind.INGEST: Actor.INGESTOR,
+    JobKind.SYNTHESIZE: Actor.SYNTHESIZER,
+    JobKind.EVALUATE: Actor.EVALUATOR,
+}
+"""Who runs a kind, and so alone decides how a job of it ends."""
+
+
+class JobState(StrEnum):
+    """Where a job stands: accepted, (reserved), queued, running, then one of four ends."""
+
+    ACCEPTED = "accepted"
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    REFUSED = "refused"
+
+    @property
+    def terminal(self) -> bool:
+        return self in _TERMINAL
+
+
+_TERMINAL = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED, JobState.REFUSED})
+
+
+class TableRef(Contract):
+    """One immutable version of a dataset, and the object that holds its rows."""
+
+    dataset: DatasetId
+    version: int = Field(ge=1)
+    table: ObjectId
+
+
+class NoopSpec(Contract):
+    """Do nothing."""
+
+    kind: Literal[JobKind.NOOP] = JobKind.NOOP
+
+
+class IngestSpec(Contract):
+    """Read an uploaded file, infer its types, store it as a version of a dataset."""
+
+    kind: Literal[JobKind.INGEST] = JobKind.INGEST
+    dataset: DatasetId
+    version: int = Field(ge=1)
+    source: ObjectId = Field(description="the uploaded file, or the stored table when only the profile is made anew")
+    stored: bool = Field(default=False, description="the source is a table already stored: profile it against the schema, store nothing")
+    declared: ObjectId | None = Field(default=None, description="the declared schema to count departures from")
+    account: AccountId = Field(description="the budget account of the dataset's lineage")
+
+
+class SynthesizeSpec(Contract):
+    """Fit an engine to a real table and draw a synthetic one."""
+
+    kind: Literal[JobKind.SYNTHESIZE] = JobKind.SYNTHESIZE
+    source: TableRef
+    declared: ObjectId = Field(description="the attested schema")
+    engine: Code
+    rows: int | None = Field(default=None, ge=1, description="rows to draw; absent: a noisy count of the real ones")
+    epsilon: int = Field(gt=0, description="epsilon in 1e-9")
+    delta: int = Field(gt=0, description="delta in 1e-18, the conversion's share included")
+    seed: int | None = Field(default=None, ge=0, lt=2**63, description="seed of the drawing; noise is never seeded")
+    target: DatasetId = Field(description="the synthetic dataset to be made")
+    account: AccountId
+
+
+class EvaluateSpec(Contract):
+    """Measure a synthetic table against a real one. Reads raw rows: its figures are for curators."""
+
+    kind: Literal[JobKind.EVALUATE] = JobKind.EVALUATE
+    real: TableRef
+    synthetic: TableRef
+    declared: ObjectId | None = None
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    account: AccountId
+
+
+JobSpec = Annotated[NoopSpec | IngestSpec | SynthesizeSpec | EvaluateSpec, Field(discriminator="kind")]
+
+
+class Use(StrEnum):
+    """How a job touches real data, in the budget's eyes."""
+
+    CHARGE = "charge"
+    """Through noise, at a cost."""
+    OBSERVE = "observe"
+    """Raw, for a holder of the raw right: no cost, but named in every later certificate."""
+
+
+class Grant(Contract):
+    """The keeper's word that a step may use real data, once."""
+
+    account: AccountId
+    step: Code
+    use: Use
+    cost: Cost
+    attempt: int = Field(default=1, ge=1, description="which run of the mechanism this pays for")
+    entry: int = Field(ge=1, description="position of the reservation in the account's ledger")
+
+
+class Refusal(Contract):
+    """Why the keeper said no, in numbers a person can act on."""
+
+    account: AccountId
+    code: Code
+    asked: Cost
+    left: Cost = Field(description="what would still have fit")
+
+
+class StepRun(Contract):
+    """One run of a step's mechanism: what a reservation pays for."""
+
+    step: Code
+    attempt: int = Field(default=1, ge=1)
+
+
+class Output(Contract):
+    """An artifact of a job."""
+
+    role: Code = Field(description="what it is to the job: table, report, model, profile, schema, log")
+    object: ObjectId

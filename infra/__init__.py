@@ -1,0 +1,1 @@
+"""What everything runs on: bus, database, objects, supervisor, command line."""

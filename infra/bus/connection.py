@@ -1,0 +1,49 @@
+"""A connection that never gives up, and says when it is down."""
+
+from __future__ import annotations
+
+import structlog
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+
+from infra.bus.topology import inbox_prefix
+
+log = structlog.get_logger()
+
+PUBLISH_TIMEOUT = 5.0
+"""Seconds to wait for a stream to acknowledge a message."""
+RECONNECT_EVERY = 0.25
+"""Seconds between attempts to reach a broker that is away."""
+
+
+async def connect(url: str, user: str) -> Client:
+    """Connect as a user. Reconnects for ever: what is unsent meanwhile waits in the outbox, not in the client."""
+
+    async def on_error(error: Exception) -> None:
+        log.warning("bus.error", user=user, error=type(error).__name__, detail=str(error)[:200])
+
+    async def on_disconnect() -> None:
+        log.warning("bus.disconnected", user=user)
+
+    async def on_reconnect() -> None:
+        log.warning("bus.reconnected", user=user)
+
+    client = Client()
+    await client.connect(
+        url,
+        name=user,
+        inbox_prefix=inbox_prefix(user),
+        error_cb=on_error,
+        disconnected_cb=on_disconnect,
+        reconnected_cb=on_reconnect,
+        allow_reconnect=True,
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=RECONNECT_EVERY,  # type: ignore[arg-type]  # seconds; fractions work
+        connect_timeout=5,
+        ping_interval=20,
+    )
+    return client
+
+
+def jetstream(client: Client) -> JetStreamContext:
+    return client.jetstream(timeout=PUBLISH_TIMEOUT)

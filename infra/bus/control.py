@@ -1,0 +1,71 @@
+"""Short handlers, carried by FastStream: commands that never wait for a slot, and events an actor acts on."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+from faststream import AckPolicy
+from faststream.exceptions import NackMessage
+from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
+from pydantic import ValidationError
+
+from contracts.envelope import Envelope, UnknownMessage
+from infra.bus.connection import RECONNECT_EVERY
+from infra.bus.runs import LATER_SECONDS, bury
+from infra.bus.topology import Durable, inbox_prefix
+from infra.home import BusAccess
+from infra.runtime import Runtime
+
+log = structlog.get_logger()
+
+FETCH_SECONDS = 20.0
+Handle = Callable[[Envelope], Awaitable[None]]
+
+
+async def serve(runtime: Runtime, handlers: dict[Durable, Handle]) -> None:
+    """Serve durables until the actor stops. A handler that raises gets its message again after a pause."""
+    access = BusAccess.load(runtime.home)
+    broker = NatsBroker(
+        access.url(runtime.name),
+        name=f"{runtime.name}-ctl",
+        inbox_prefix=inbox_prefix(runtime.name),
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=RECONNECT_EVERY,  # type: ignore[arg-type]  # seconds; fractions work
+        ack_policy=AckPolicy.NACK_ON_ERROR,
+        logger=None,
+    )
+    for durable, handle in handlers.items():
+        _subscribe(runtime, broker, durable, handle)
+    async with broker:
+        await broker.start()
+        await runtime.stopping.wait()
+
+
+def _subscribe(runtime: Runtime, broker: NatsBroker, durable: Durable, handle: Handle) -> None:
+    subscriber = broker.subscriber(
+        durable.filters[0] if len(durable.filters) == 1 else ">",
+        durable=durable.name,
+        # The topology's provisioning alone declares streams: FastStream would overwrite them.
+        stream=JStream(durable.stream, declare=False),
+        pull_sub=PullSub(batch_size=1, timeout=FETCH_SECONDS),
+        decoder=_raw,
+    )
+
+    @subscriber
+    async def deliver(body: bytes, message: NatsMessage) -> None:
+        try:
+            envelope = Envelope.load(body)
+            envelope.message  # noqa: B018  # read now: what cannot be read is no reason to try again
+        except (ValidationError, UnknownMessage):
+            await bury(runtime.store, runtime.source, message.raw_message, "unreadable")
+            return
+        try:
+            await handle(envelope)
+        except Exception as error:
+            log.exception("message.failed", type=envelope.type, message=envelope.id)
+            raise NackMessage(delay=LATER_SECONDS) from error
+
+
+async def _raw(message: NatsMessage) -> bytes:
+    return message.body

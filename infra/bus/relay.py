@@ -1,0 +1,129 @@
+"""The relay: publishes a database's outbox, in order per stream, and marks what the broker has stored."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+from nats.js.errors import APIError
+from sqlalchemy import Row, bindparam, select, update
+
+from contracts import subjects
+from contracts.envelope import CONTENT_TYPE
+from contracts.ids import MessageId
+from infra.bus.batch import BatchRefused, publish_batch
+from infra.bus.connection import PUBLISH_TIMEOUT, jetstream
+from infra.database.store import Store, Transaction
+
+log = structlog.get_logger()
+
+FETCH = 512
+"""Rows read from the outbox at a time."""
+BATCH_FROM = 8
+"""From so many waiting messages of one stream on, an atomic batch (one fsync for all) beats single publishes."""
+BUSY = 10077
+"""The broker's code for both a full stream and a subject whose one place is taken."""
+RETRY_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A row that the broker has stored."""
+
+    n: int
+    message_id: MessageId
+    sequence: int
+
+
+class Relay:
+    """One per database. Rows leave in order per stream; a command whose place is taken waits without holding up others."""
+
+    def __init__(self, store: Store, client: Client) -> None:
+        self._store = store
+        self._client = client
+        self._js: JetStreamContext = jetstream(client)
+        self._outbox = store.metadata.tables["outbox"]
+        self._waiting: dict[MessageId, asyncio.Future[int]] = {}
+        self.backlog = 0
+        """Rows seen waiting at the last look, at most FETCH."""
+
+    async def run(self) -> None:
+        """Publish for ever. Raises nothing that passes: the broker may be away for as long as it likes."""
+        sent: list[Sent] = []
+        while True:
+            self._store.outgoing.clear()
+            rows = await self._store.write(partial(self._advance, sent))
+            self._announce(sent)
+            self.backlog = len(rows)
+            sent = await self._publish(rows) if rows else []
+            if rows and not sent:
+                await asyncio.sleep(RETRY_SECONDS)
+            elif not rows:
+                await self._store.outgoing.wait()
+
+    def _advance(self, sent: Sequence[Sent], tx: Transaction) -> list[Row[tuple[int, str, str, bytes]]]:
+        """Mark what was sent and read what is next, in one transaction."""
+        t = self._outbox
+        if sent:
+            mark = update(t).where(t.c.n == bindparam("row")).values(sequence=bindparam("at"))
+            tx.connection.execute(mark, [{"row": s.n, "at": s.sequence} for s in sent])
+        query = select(t.c.n, t.c.message_id, t.c.subject, t.c.body).where(t.c.sequence.is_(None)).order_by(t.c.n).limit(FETCH)
+        return list(tx.connection.execute(query))
+
+    async def _publish(self, rows: Sequence[Row[tuple[int, str, str, bytes]]]) -> list[Sent]:
+        streams = defaultdict(list)
+        for row in rows:
+            streams[subjects.stream_of(row.subject)].append(row)
+        done = await asyncio.gather(*(self._publish_stream(stream, waiting) for stream, waiting in streams.items()))
+        return [s for part in done for s in part]
+
+    async def _publish_stream(self, stream: str, rows: Sequence[Row[tuple[int, str, str, bytes]]]) -> list[Sent]:
+        if len(rows) >= BATCH_FROM:
+            try:
+                first = await publish_batch(self._client, [(r.subject, r.message_id, r.body) for r in rows])
+            except BatchRefused as refusal:
+                log.info("relay.batch_refused", stream=stream, rows=len(rows), code=refusal.code)
+            except (NatsError, TimeoutError, OSError) as error:
+                log.info("relay.broker_away", stream=stream, error=type(error).__name__)
+                return []
+            else:
+                return [Sent(row.n, row.message_id, first + i) for i, row in enumerate(rows)]
+        return await self._publish_singly(stream, rows)
+
+    async def _publish_singly(self, stream: str, rows: Sequence[Row[tuple[int, str, str, bytes]]]) -> list[Sent]:
+        sent = []
+        for row in rows:
+            headers = {"Nats-Msg-Id": row.message_id, "Content-Type": CONTENT_TYPE}
+            try:
+                ack = await self._js.publish(row.subject, row.body, timeout=PUBLISH_TIMEOUT, stream=stream, headers=headers)
+            except APIError as error:
+                if error.err_code == BUSY and stream == subjects.COMMANDS:
+                    continue
+                log.warning("relay.refused", stream=stream, code=error.err_code, description=error.description)
+                break
+            except (NatsError, TimeoutError, OSError) as error:
+                log.info("relay.broker_away", stream=stream, error=type(error).__name__)
+                break
+            sent.append(Sent(row.n, row.message_id, ack.seq))
+        return sent
+
+    async def published(self, message_id: MessageId) -> int:
+        """Wait for the sequence of a message that was put into the outbox. Ask before the change is written."""
+        future = self._waiting.setdefault(message_id, asyncio.get_running_loop().create_future())
+        try:
+            return await asyncio.shield(future)
+        finally:
+            self._waiting.pop(message_id, None)
+
+    def _announce(self, sent: Sequence[Sent]) -> None:
+        for s in sent:
+            future = self._waiting.get(s.message_id)
+            if future is not None and not future.done():
+                future.set_result(s.sequence)

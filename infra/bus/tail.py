@@ -1,0 +1,151 @@
+"""Reading a stream in order from a known position, without a cursor on the broker that could disagree.
+
+The broker repeats each message it has stored on a subject of its own, with the sequence in a header. That is the news; what was
+missed (at the start, after a gap) is fetched by sequence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+from contracts.ids import MessageId
+
+log = structlog.get_logger()
+
+FETCH = 500
+"""Most messages of one look into the past."""
+LOOK_EVERY = 2.0
+"""Seconds after which the stream is asked, should the news have been lost."""
+PENDING = 4096
+"""News kept while the reader is busy; what is over is fetched again by sequence."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A message as its stream holds it."""
+
+    sequence: int
+    message_id: MessageId
+    body: bytes
+
+
+class PositionLost(RuntimeError):
+    """The stream no longer holds what this reader has read: it was replaced by another, or by an older copy."""
+
+
+Apply = Callable[[Sequence[Stored]], Awaitable[None]]
+
+
+class Tail:
+    """Feeds a stream's messages, in order and without gaps, to a function that stores their effect and the position together."""
+
+    def __init__(self, client: Client, stream: str, repeated: str) -> None:
+        self._client, self._stream, self._repeated = client, stream, repeated
+        self._news: asyncio.Queue[Stored] = asyncio.Queue(PENDING)
+        self.position = 0
+        """Sequence up to which everything was applied."""
+        self.last = 0
+        """Last sequence that the broker was seen to hold."""
+
+    async def follow(self, position: int, message_id: MessageId | None, apply: Apply) -> None:
+        """Apply everything after a position, for ever. Raises PositionLost."""
+        self.position = position
+        subscription = await self._client.subscribe(self._repeated, cb=self._hear)
+        try:
+            await self._check(position, message_id)
+            await self._catch_up(apply)
+            while True:
+                try:
+                    first = await asyncio.wait_for(self._news.get(), LOOK_EVERY)
+                except TimeoutError:
+                    await self._catch_up(apply)
+                    continue
+                await self._take(first, apply)
+        finally:
+            if not self._client.is_closed:
+                await subscription.unsubscribe()
+
+    async def _take(self, first: Stored, apply: Apply) -> None:
+        """Apply a run of news; fetch instead where one is missing."""
+        run: list[Stored] = []
+        expected = self.position + 1
+        heard: Stored | None = first
+        while heard is not None and len(run) < FETCH:
+            if heard.sequence == expected:
+                run.append(heard)
+                expected += 1
+            elif heard.sequence > expected:
+                break
+            heard = None if self._news.empty() else self._news.get_nowait()
+        if run:
+            await apply(run)
+            self.position = run[-1].sequence
+            self.last = max(self.last, self.position)
+        if heard is not None:
+            await self._catch_up(apply)
+
+    async def _hear(self, message: Msg) -> None:
+        stored = _stored(message, "Nats-Sequence")
+        if stored is None or self._news.full():
+            return
+        self.last = max(self.last, stored.sequence)
+        self._news.put_nowait(stored)
+
+    async def _check(self, position: int, message_id: MessageId | None) -> None:
+        """The message at the position must be the one that was read there."""
+        if not position:
+            return
+        try:
+            async for held in self._fetch(position, 1):
+                if held.sequence == position and held.message_id == message_id:
+                    return
+        except (NatsError, TimeoutError) as error:
+            raise ConnectionError("the broker does not answer") from error
+        raise PositionLost(f"{self._stream} at {position} is not what was read there")
+
+    async def _catch_up(self, apply: Apply) -> None:
+        while True:
+            try:
+                batch = [m async for m in self._fetch(self.position + 1, FETCH)]
+            except (NatsError, TimeoutError, OSError) as error:
+                log.info("tail.broker_away", stream=self._stream, error=type(error).__name__)
+                await asyncio.sleep(LOOK_EVERY / 4)
+                return
+            if not batch:
+                return
+            await apply(batch)
+            self.position = batch[-1].sequence
+            self.last = max(self.last, self.position)
+
+    async def _fetch(self, start: int, count: int) -> AsyncIterator[Stored]:
+        """Messages from a sequence on, by direct batch get (ADR-31)."""
+        inbox = self._client.new_inbox()
+        replies = await self._client.subscribe(inbox)
+        try:
+            request = json.dumps({"seq": start, "batch": count}).encode()
+            await self._client.publish(f"$JS.API.DIRECT.GET.{self._stream}", request, reply=inbox)
+            while True:
+                message = await replies.next_msg(timeout=5)
+                stored = _stored(message, "Nats-Sequence")
+                if stored is None:
+                    return
+                yield stored
+        finally:
+            if not self._client.is_closed:
+                await replies.unsubscribe()
+
+
+def _stored(message: Msg, sequence_header: str) -> Stored | None:
+    """The message, or None for the status that ends a batch."""
+    headers = message.headers or {}
+    if sequence_header not in headers:
+        return None
+    return Stored(int(headers[sequence_header]), headers.get("Nats-Msg-Id", ""), message.data)

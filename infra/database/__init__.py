@@ -1,0 +1,1 @@
+"""Durable state: one database per actor, one writer per process."""

@@ -1,0 +1,168 @@
+"""A database with one writer: changes queue up, and those that wait together are committed together."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from sqlalchemy import Connection, Engine, MetaData, Table, create_engine, event, insert, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.pool import StaticPool
+
+from contracts.envelope import Envelope
+from contracts.ids import MessageId
+from infra.database.tables import common_tables
+
+T = TypeVar("T")
+GROUP = 64
+"""Most changes that share one commit."""
+
+
+class Transaction:
+    """What a change works with: a connection, the inbox, the outbox. Its effects are kept together or not at all."""
+
+    def __init__(self, connection: Connection, tables: dict[str, Table]) -> None:
+        self.connection = connection
+        self._inbox, self._outbox = tables["inbox"], tables["outbox"]
+        self.sent = False
+
+    def first_time(self, message_id: MessageId) -> bool:
+        """Note that a message is handled; false if it was before, and nothing is to be done."""
+        if self.connection.execute(select(self._inbox.c.message_id).where(self._inbox.c.message_id == message_id)).first():
+            return False
+        self.connection.execute(insert(self._inbox).values(message_id=message_id, handled_at=now_ms()))
+        return True
+
+    def send(self, *envelopes: Envelope) -> None:
+        """Put messages into the outbox, in order: the relay publishes them after the commit."""
+        self.sent = True
+        rows = [{"message_id": e.id, "subject": e.subject, "body": e.dump(), "made_at": now_ms()} for e in envelopes]
+        if rows:
+            self.connection.execute(insert(self._outbox), rows)
+
+
+@dataclass
+class _Change:
+    apply: Callable[[Transaction], Any]
+    loop: asyncio.AbstractEventLoop
+    done: asyncio.Future[Any]
+    result: Any = None
+    error: BaseException | None = None
+    sent: bool = field(default=False)
+
+
+class Store:
+    """One database. ``write`` runs a change in a transaction on the writer's thread and answers once it is on disk."""
+
+    def __init__(self, url: str, metadata: MetaData, *, synchronous: str = "FULL") -> None:
+        if "outbox" not in metadata.tables:
+            common_tables(metadata)
+        self.metadata = metadata
+        self.url = url
+        self._engine = _engine(url, synchronous)
+        self._changes: queue.SimpleQueue[_Change | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name="writer", daemon=True)
+        self.outgoing = asyncio.Event()
+        """Set when a commit has put something into the outbox."""
+
+    async def open(self) -> None:
+        await asyncio.to_thread(self.metadata.create_all, self._engine)
+        self._thread.start()
+
+    async def close(self) -> None:
+        """Finish what is queued, then close."""
+        if self._thread.is_alive():
+            self._changes.put(None)
+            await asyncio.to_thread(self._thread.join)
+        self._engine.dispose()
+
+    async def write(self, change: Callable[[Transaction], T]) -> T:
+        """Apply a change; its result is given once the commit is durable. A change that raises leaves no trace."""
+        loop = asyncio.get_running_loop()
+        item = _Change(change, loop, loop.create_future())
+        self._changes.put(item)
+        return cast("T", await item.done)
+
+    def _serve(self) -> None:
+        with self._engine.connect() as connection:
+            while True:
+                first = self._changes.get()
+                if first is None:
+                    return
+                group = [first]
+                closing = False
+                while len(group) < GROUP and not self._changes.empty():
+                    following = self._changes.get()
+                    if following is None:
+                        closing = True
+                        break
+                    group.append(following)
+                self._commit(connection, group)
+                if closing:
+                    return
+
+    def _commit(self, connection: Connection, group: Sequence[_Change]) -> None:
+        try:
+            with connection.begin():
+                for item in group:
+                    self._apply(connection, item)
+        except BaseException as error:  # noqa: BLE001  # whatever it was, none of the group happened, and each caller must hear it
+            for item in group:
+                item.error = item.error or error
+        for item in group:
+            # The loop may be gone at shutdown: what was committed is committed, and nobody waits for the answer.
+            if not item.loop.is_closed():
+                item.loop.call_soon_threadsafe(self._answer, item)
+
+    def _apply(self, connection: Connection, item: _Change) -> None:
+        transaction = Transaction(connection, dict(self.metadata.tables))
+        try:
+            with connection.begin_nested():
+                item.result = item.apply(transaction)
+        except Exception as error:  # noqa: BLE001  # it belongs to this change alone; the others of the group go on
+            item.error = error
+        else:
+            item.sent = transaction.sent
+
+    def _answer(self, item: _Change) -> None:
+        if item.sent and item.error is None:
+            self.outgoing.set()
+        if item.done.cancelled():
+            return
+        if item.error is None:
+            item.done.set_result(item.result)
+        else:
+            item.done.set_exception(item.error)
+
+
+def _engine(url: str, synchronous: str) -> Engine:
+    if not url.startswith("sqlite"):
+        raise ValueError(f"only SQLite databases are supported, not {make_url(url).get_backend_name()}")
+    path = make_url(url).database
+    if path:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False, "timeout": 30})
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: Any) -> None:
+        # SQLAlchemy begins transactions below: the driver's own implicit ones would start too late for savepoints.
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON", "busy_timeout=30000"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970, UTC."""
+    return time.time_ns() // 1_000_000

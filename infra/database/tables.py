@@ -1,0 +1,33 @@
+"""Tables that every database has: what came in, what is to go out, how far a stream was read."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Index, Integer, LargeBinary, MetaData, Table, Text
+
+
+def common_tables(metadata: MetaData) -> None:
+    """Add inbox, outbox and positions to a database's tables."""
+    Table(
+        "inbox",
+        metadata,
+        Column("message_id", Text, primary_key=True, comment="a message that was handled: it is never handled again"),
+        Column("handled_at", Integer, nullable=False, comment="ms since 1970"),
+    )
+    outbox = Table(
+        "outbox",
+        metadata,
+        Column("n", Integer, primary_key=True, autoincrement=True, comment="order of publishing"),
+        Column("message_id", Text, nullable=False, unique=True),
+        Column("subject", Text, nullable=False),
+        Column("body", LargeBinary, nullable=False),
+        Column("made_at", Integer, nullable=False, comment="ms since 1970"),
+        Column("sequence", Integer, nullable=True, comment="place in its stream; null until the broker has acknowledged it"),
+    )
+    Index("outbox_unsent", outbox.c.n, sqlite_where=outbox.c.sequence.is_(None), postgresql_where=outbox.c.sequence.is_(None))
+    Table(
+        "positions",
+        metadata,
+        Column("stream", Text, primary_key=True),
+        Column("sequence", Integer, nullable=False, comment="last message whose effect is in this database"),
+        Column("message_id", Text, nullable=False, comment="its id: a replaced broker may use a sequence again"),
+    )

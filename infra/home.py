@@ -1,0 +1,105 @@
+"""The home directory: one place for all state, one instance at a time, and the secrets that its processes share."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Self
+
+from contracts.jobs import Actor
+
+BUS_USERS = ("provisioner", "edge", "subscriber", *(str(actor) for actor in Actor))
+
+
+class HomeInUse(RuntimeError):
+    """Another instance runs on this home."""
+
+
+class Home:
+    """Paths below the home directory. Files with secrets have mode 0600."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.databases = path / "db"
+        self.objects = path / "objects"
+        self.broker = path / "nats"
+        self.audit = path / "audit"
+        self.logs = path / "logs"
+        self.admin_token = path / "admin-token"
+        self.bus_file = path / "bus.json"
+
+    def prepare(self) -> Self:
+        """Make the directories, closed to other users of the machine."""
+        for directory in (self.path, self.databases, self.objects, self.broker, self.audit, self.logs):
+            directory.mkdir(parents=True, exist_ok=True)
+        self.path.chmod(0o700)
+        return self
+
+    def lock(self) -> int:
+        """Hold the home until the process ends.
+
+        Returns the lock's file descriptor. Raises HomeInUse.
+        """
+        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise HomeInUse(f"another halftone runs on {self.path}: stop it, or choose another --home") from None
+        return descriptor
+
+    def token(self, given: str | None) -> tuple[str, bool]:
+        """The administrator's token, and whether it was made just now."""
+        if given:
+            return given, False
+        if self.admin_token.exists():
+            return self.admin_token.read_text().strip(), False
+        token = "ht_" + secrets.token_urlsafe(32)
+        write_secret(self.admin_token, token + "\n")
+        return token, True
+
+    def database_url(self, name: str) -> str:
+        return f"sqlite:///{self.databases / name}.sqlite"
+
+
+class BusAccess:
+    """Port and credentials of the broker: made once, kept, read by every process of the home."""
+
+    def __init__(self, host: str, port: int, passwords: dict[str, str]) -> None:
+        self.host, self.port, self.passwords = host, port, passwords
+
+    @classmethod
+    def load(cls, home: Home) -> BusAccess:
+        """Read what ``halftone up`` wrote. Raises FileNotFoundError where it never ran."""
+        return cls(**json.loads(home.bus_file.read_text()))
+
+    @classmethod
+    def ensure(cls, home: Home, port: int) -> BusAccess:
+        """Make port and passwords the first time; a given port replaces the kept one."""
+        if home.bus_file.exists():
+            access = cls.load(home)
+        else:
+            access = cls("127.0.0.1", port, {user: secrets.token_urlsafe(24) for user in BUS_USERS})
+        access.port = port or access.port
+        access.save(home)
+        return access
+
+    def save(self, home: Home) -> None:
+        write_secret(home.bus_file, json.dumps({"host": self.host, "port": self.port, "passwords": self.passwords}, indent=1) + "\n")
+
+    def url(self, user: str) -> str:
+        """The URL with which a user connects; it holds the password."""
+        return f"nats://{user}:{self.passwords[user]}@{self.host}:{self.port}"
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Write a file that only its owner may read, whole or not at all."""
+    draft = path.with_name(path.name + ".new")
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:  # noqa: PTH123  # the mode must hold from the start
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)

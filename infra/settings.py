@@ -1,0 +1,37 @@
+"""Settings: where state lives and what to talk to, from the environment and the command line, nowhere else."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MIB = 1 << 20
+
+
+class Settings(BaseModel):
+    """Every setting, with its environment variable ``HALFTONE_<NAME>`` in capitals."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    home: Path = Field(default=Path(".halftone"), description="directory that holds all state")
+    host: str = Field(default="127.0.0.1", description="address the HTTP edge listens on")
+    port: int = Field(default=8787, ge=0, le=65535, description="port of the HTTP edge; 0 picks a free one")
+    nats_port: int = Field(default=0, ge=0, le=65535, description="port of the embedded broker; 0 picks a free one once, and keeps it")
+    admin_token: str | None = Field(default=None, min_length=16, description="administrator's token; absent: one is made at first start")
+    slots: int = Field(default=2, ge=1, le=64, description="jobs that one executor runs at a time")
+    max_upload_bytes: int = Field(default=1024 * MIB, ge=1, description="largest upload, in bytes as sent")
+    max_table_bytes: int = Field(default=4096 * MIB, ge=1, description="largest upload, in bytes once decompressed")
+    max_columns: int = Field(default=1000, ge=1, description="most columns a table may have")
+    log_level: str = Field(default="warning", pattern="^(debug|info|warning|error)$", description="least severe log line that is written")
+
+    @classmethod
+    def load(cls, **given: object) -> Settings:
+        """Read the environment; what is given (and not None) wins over it.
+
+        Raises pydantic's ValidationError naming the setting.
+        """
+        known = {name: value for name in cls.model_fields if (value := os.environ.get(f"HALFTONE_{name.upper()}"))}
+        settings = cls.model_validate({**known, **{k: v for k, v in given.items() if v is not None}})
+        return settings.model_copy(update={"home": settings.home.expanduser().resolve()})

@@ -1,0 +1,223 @@
+"""An executor: takes jobs up one per slot, has a worker process do each, and writes how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from functools import partial
+
+import structlog
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from sqlalchemy import MetaData
+
+from contracts import subjects
+from contracts.commands import CancelJob, RunJob
+from contracts.envelope import Envelope
+from contracts.ids import JobId, ObjectId
+from contracts.jobs import Actor, JobKind, JobState
+from contracts.records import Progress
+from infra.bus.control import serve
+from infra.bus.runs import Delivery, RunLoop, Verdict
+from infra.bus.topology import ACK_WAIT, ctl_durable, run_durable
+from infra.database.store import Transaction
+from infra.runtime import Runtime, running
+from infra.settings import Settings
+from infra.work.jobs import Busy, Jobs, Lease, job_table
+from infra.work.task import REPORT, Advanced, Broken, Finished, Limits, Measured, Task
+
+log = structlog.get_logger()
+
+HEARTBEAT_SECONDS = ACK_WAIT / 3
+LINE_BYTES = 16 << 20
+"""Longest report of a worker."""
+
+
+class WorkerLost(RuntimeError):
+    """The worker ended without saying how its job did."""
+
+
+class Executor:
+    """One actor's jobs. ``entry`` names the function that a worker process runs, as module:function."""
+
+    def __init__(self, runtime: Runtime, actor: Actor, entry: str) -> None:
+        self._runtime, self._actor, self._entry = runtime, actor, entry
+        self._store = runtime.store
+        self._jobs = Jobs(runtime.store.metadata.tables["jobs"], runtime.source)
+        self._workers: dict[JobId, asyncio.subprocess.Process] = {}
+
+    async def serve(self) -> None:
+        """Take jobs and cancellations until the actor stops."""
+        runtime = self._runtime
+        await runtime.client.subscribe(subjects.CANCEL_ALL, cb=self._hear_cancel)
+        runs = RunLoop(runtime, run_durable(self._actor), self._handle)
+        runtime.keep("runs", partial(runs.run, runtime.settings.slots))
+        runtime.keep("control", partial(serve, runtime, {ctl_durable(self._actor): self._cancel}))
+        await runtime.until_stopped()
+
+    async def _handle(self, delivery: Delivery) -> Verdict:
+        envelope = delivery.envelope
+        command = envelope.message
+        if not isinstance(command, RunJob):
+            raise TypeError(f"{envelope.type} is not for a run durable")
+        if command.spec.kind is JobKind.NOOP:
+            await self._store.write(partial(self._noop, envelope, command))
+            return Verdict.DONE
+        try:
+            lease = await self._store.write(lambda tx: self._jobs.take(tx, envelope, command))
+        except Busy:
+            return Verdict.LATER
+        if lease is None:
+            return Verdict.DONE
+        return await self._attempt(lease, delivery)
+
+    def _noop(self, envelope: Envelope, command: RunJob, tx: Transaction) -> None:
+        """Do nothing, in one transaction: everything around a job, and no job."""
+        lease = self._jobs.take(tx, envelope, command)
+        if lease is not None:
+            self._jobs.complete(tx, lease, (), ())
+
+    async def _attempt(self, lease: Lease, delivery: Delivery) -> Verdict:
+        heartbeat = asyncio.create_task(self._heartbeat(lease, delivery))
+        try:
+            end = await self._work(lease)
+            await self._write_end(lease, end)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._store.write(lambda tx: self._jobs.hand_back(tx, lease)))
+            raise
+        except (WorkerLost, OSError) as error:
+            log.warning("worker.lost", job=lease.command.job, attempt=lease.attempt, error=str(error))
+            return await self._after_loss(lease)
+        finally:
+            heartbeat.cancel()
+        return Verdict.DONE
+
+    async def _after_loss(self, lease: Lease) -> Verdict:
+        """A worker ended because its job was cancelled, or for no known reason: then the job is tried again."""
+
+        def change(tx: Transaction) -> bool:
+            if self._jobs.cancel_requested(tx, lease):
+                self._jobs.cancelled(tx, lease)
+                return True
+            self._jobs.expire(tx, lease)
+            return False
+
+        ended = await self._store.write(change)
+        return Verdict.DONE if ended else Verdict.LATER
+
+    async def _work(self, lease: Lease) -> Finished | Broken:
+        """Have a worker do the job. Raises WorkerLost."""
+        job = lease.command.job
+        worker = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "infra.work.worker",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=LINE_BYTES,
+        )
+        self._workers[job] = worker
+        try:
+            assert worker.stdin is not None  # noqa: S101  # asked for above
+            worker.stdin.write(self._task(lease).model_dump_json().encode() + b"\n")
+            await worker.stdin.drain()
+            return await self._listen(lease, worker)
+        finally:
+            self._workers.pop(job, None)
+            with contextlib.suppress(ProcessLookupError):
+                worker.kill()
+            await asyncio.shield(worker.wait())
+
+    def _task(self, lease: Lease) -> Task:
+        settings = self._runtime.settings
+        return Task(
+            entry=self._entry,
+            command=lease.command,
+            attempt=lease.attempt,
+            objects_directory=self._runtime.home.objects,
+            limits=Limits(max_table_bytes=settings.max_table_bytes, max_columns=settings.max_columns),
+            measurements=lease.measurements,
+        )
+
+    async def _listen(self, lease: Lease, worker: asyncio.subprocess.Process) -> Finished | Broken:
+        assert worker.stdout is not None  # noqa: S101  # asked for where it was made
+        assert worker.stdin is not None  # noqa: S101
+        async for line in worker.stdout:
+            match report := REPORT.validate_json(line):
+                case Advanced():
+                    await self._tell_progress(lease, report)
+                case Measured():
+                    if not await self._store.write(partial(self._measured, lease, report.object)):
+                        raise WorkerLost("the lease was lost while measuring")
+                    worker.stdin.write(b"+")
+                    await worker.stdin.drain()
+                case Finished() | Broken():
+                    return report
+        raise WorkerLost(f"ended with code {await worker.wait()}")
+
+    def _measured(self, lease: Lease, measurements: ObjectId, tx: Transaction) -> bool:
+        return self._jobs.measured(tx, lease, measurements)
+
+    async def _write_end(self, lease: Lease, end: Finished | Broken) -> None:
+        state = await self._store.write(partial(self._ended, lease, end))
+        if state is not JobState.COMPLETED and isinstance(end, Finished):
+            # Cancelled at the last moment, or overtaken by another attempt: nobody will ever refer to these.
+            for output in end.outputs:
+                await asyncio.to_thread(self._runtime.objects.delete, output.object)
+
+    def _ended(self, lease: Lease, end: Finished | Broken, tx: Transaction) -> JobState | None:
+        if isinstance(end, Finished):
+            return self._jobs.complete(tx, lease, end.outputs, end.events)
+        task, objects = self._task(lease), self._runtime.objects
+        problem = objects.put(task.object_id("problem"), json.dumps(end.problem).encode(), "application/problem+json")
+        traceback = objects.put(task.object_id("log"), end.log.encode(), "text/plain; charset=utf-8", ".log")
+        return self._jobs.fail(tx, lease, end.code, problem, traceback)
+
+    async def _heartbeat(self, lease: Lease, delivery: Delivery) -> None:
+        """Tell broker and database that work goes on; a lease that is lost ends the worker."""
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            with contextlib.suppress(NatsError, OSError):
+                await delivery.alive()
+            if not await self._store.write(lambda tx: self._jobs.renew(tx, lease)):
+                self._kill(lease.command.job)
+
+    async def _tell_progress(self, lease: Lease, report: Advanced) -> None:
+        job = lease.command.job
+        progress = Progress(job=job, attempt=lease.attempt, step=report.step, fraction=report.fraction)
+        with contextlib.suppress(NatsError, OSError):
+            await self._runtime.client.publish(subjects.progress(job), progress.model_dump_json().encode())
+
+    async def _cancel(self, envelope: Envelope) -> None:
+        command = envelope.message
+        if not isinstance(command, CancelJob):
+            raise TypeError(f"{envelope.type} is not for {self._actor}")
+
+        def change(tx: Transaction) -> bool:
+            return tx.first_time(envelope.id) and self._jobs.cancel(tx, envelope, command)
+
+        if await self._store.write(change):
+            self._kill(command.job)
+            # Another instance may hold the job; should it not hear, it finds the request at its next heartbeat.
+            with contextlib.suppress(NatsError, OSError):
+                await self._runtime.client.publish(subjects.cancel(command.job), b"")
+
+    async def _hear_cancel(self, message: Msg) -> None:
+        self._kill(subjects.job_of(message.subject))
+
+    def _kill(self, job: JobId) -> None:
+        worker = self._workers.get(job)
+        if worker is not None:
+            with contextlib.suppress(ProcessLookupError):
+                worker.kill()
+
+
+async def run_executor(actor: Actor, settings: Settings, entry: str) -> None:
+    """Run an actor that does nothing but jobs, until it is stopped."""
+    metadata = MetaData()
+    job_table(metadata)
+    async with running(actor, settings, metadata) as runtime:
+        runtime.ready()
+        await Executor(runtime, actor, entry).serve()

@@ -1,0 +1,264 @@
+"""A job's row in its executor's database: who works on it, how often it was tried, and, once, how it ended.
+
+Everything here runs inside a transaction. A lease with a fencing token makes one owner at a time: who lost it cannot write.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Boolean, Column, Integer, MetaData, Row, Table, Text, insert, select, update
+
+from contracts.commands import CancelJob, ReserveBudget, RunJob
+from contracts.envelope import MESSAGES, Envelope
+from contracts.events import (
+    JobCancelled,
+    JobCompleted,
+    JobFailed,
+    JobRefused,
+    JobStarted,
+    MechanismStarted,
+)
+from contracts.ids import Code, JobId, ObjectId, derived_message_id
+from contracts.jobs import JobState, Output, StepRun, Use
+from infra.bus.topology import ACK_WAIT
+from infra.database.store import Transaction, now_ms
+from infra.work.task import Happened
+
+LEASE_MS = int(ACK_WAIT * 1000)
+LOST_AT_MOST = 3
+"""Attempts that may end without a word before a job is given up: what ends a worker three times is the job."""
+
+
+def job_table(metadata: MetaData) -> Table:
+    """Add the executor's jobs to a database's tables."""
+    return Table(
+        "jobs",
+        metadata,
+        Column("job", Text, primary_key=True),
+        Column("state", Text, nullable=False),
+        Column("attempt", Integer, nullable=False, comment="times the job was taken up"),
+        Column("lost", Integer, nullable=False, comment="attempts that ended without a word: the worker or its executor died"),
+        Column("mechanism_runs", Integer, nullable=False, comment="times its mechanism started, each one charged"),
+        Column("measurements", Text, comment="object with noisy measurements: a later attempt builds on them"),
+        Column("token", Text, comment="fences off whoever held the lease before"),
+        Column("lease_until", Integer, nullable=False, comment="ms since 1970"),
+        Column("cancel_requested", Boolean, nullable=False),
+    )
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to work on a job and to write how it ended."""
+
+    envelope: Envelope
+    command: RunJob
+    token: str
+    attempt: int
+    measurements: ObjectId | None
+
+
+class Busy(Exception):
+    """Another process holds the job's lease."""
+
+
+class Jobs:
+    """The transitions of job rows. Each takes the transaction it happens in."""
+
+    def __init__(self, table: Table, source: str) -> None:
+        self._t, self._source = table, source
+
+    def take(self, tx: Transaction, envelope: Envelope, command: RunJob) -> Lease | None:
+        """Take a job up, or end it where no work is to be done (None). Raises Busy."""
+        row = self._row(tx, command.job) or self._new(tx, command.job)
+        if JobState(row.state).terminal:
+            return None
+        if row.state == JobState.RUNNING and row.lease_until > now_ms():
+            raise Busy(command.job)
+        if row.cancel_requested:
+            self._end(tx, envelope, row.job, JobState.CANCELLED, self._cancelled(row, command))
+            return None
+        if command.refusal is not None:
+            r = command.refusal
+            self._end(
+                tx, envelope, row.job, JobState.REFUSED, JobRefused(job=row.job, code=r.code, account=r.account, asked=r.asked, left=r.left)
+            )
+            return None
+        # Still running, but the lease is over: whoever had it is gone. Handed back, it would be queued.
+        lost = row.lost + (row.state == JobState.RUNNING)
+        if lost >= LOST_AT_MOST:
+            failed = JobFailed(job=row.job, attempt=row.attempt, code="worker-lost", never_started=_unused(row, command))
+            self._end(tx, envelope, row.job, JobState.FAILED, failed)
+            return None
+        if not self._paid(tx, envelope, row, command):
+            return None
+        return self._start(tx, envelope, row, command, lost)
+
+    def _paid(self, tx: Transaction, envelope: Envelope, row: Row[Any], command: RunJob) -> bool:
+        """Whether the mechanism may run; if what was granted has been used up by a run that left nothing, ask for more."""
+        grant = command.grant
+        if grant is None or grant.use is not Use.CHARGE or row.measurements is not None or row.mechanism_runs < grant.attempt:
+            return True
+        again = ReserveBudget(
+            account=grant.account,
+            job=row.job,
+            step=grant.step,
+            use=grant.use,
+            cost=grant.cost,
+            attempt=row.mechanism_runs + 1,
+            then=command.model_copy(update={"grant": None}),
+        )
+        self._set(tx, row.job, state=JobState.QUEUED, lease_until=0)
+        tx.send(self._caused(envelope, again, f"reserve:{row.job}", again.attempt))
+        return False
+
+    def _start(self, tx: Transaction, envelope: Envelope, row: Row[Any], command: RunJob, lost: int) -> Lease:
+        attempt, token, runs, grant = row.attempt + 1, secrets.token_hex(8), row.mechanism_runs, command.grant
+        tx.send(self._caused(envelope, JobStarted(job=row.job, attempt=attempt), f"started:{row.job}", attempt))
+        if grant is not None and grant.use is Use.CHARGE and row.measurements is None:
+            runs = grant.attempt
+            started = MechanismStarted(job=row.job, step=grant.step, attempt=runs, account=grant.account)
+            tx.send(self._caused(envelope, started, f"mechanism:{row.job}", runs))
+        self._set(
+            tx,
+            row.job,
+            state=JobState.RUNNING,
+            attempt=attempt,
+            lost=lost,
+            token=token,
+            lease_until=now_ms() + LEASE_MS,
+            mechanism_runs=runs,
+        )
+        return Lease(envelope, command, token, attempt, row.measurements)
+
+    def renew(self, tx: Transaction, lease: Lease) -> bool:
+        """Hold the lease for longer; false if it is lost, or if the job is to be cancelled."""
+        return not self.cancel_requested(tx, lease) and self._held(tx, lease, lease_until=now_ms() + LEASE_MS)
+
+    def hand_back(self, tx: Transaction, lease: Lease) -> None:
+        """Give the job up unfinished, for somebody else to take at once: nothing was lost."""
+        self._held(tx, lease, lease_until=0, state=JobState.QUEUED, token=None)
+
+    def cancel_requested(self, tx: Transaction, lease: Lease) -> bool:
+        """Whether somebody asked for the job's end while it ran."""
+        row = self._mine(tx, lease)
+        return row is not None and bool(row.cancel_requested)
+
+    def expire(self, tx: Transaction, lease: Lease) -> None:
+        """Let the next attempt begin at once: this one's worker is gone."""
+        self._held(tx, lease, lease_until=0)
+
+    def measured(self, tx: Transaction, lease: Lease, measurements: ObjectId) -> bool:
+        """Note that measuring is done: no later attempt measures again."""
+        return self._held(tx, lease, measurements=measurements)
+
+    def complete(self, tx: Transaction, lease: Lease, outputs: tuple[Output, ...], events: tuple[Happened, ...]) -> JobState | None:
+        """End a job well, unless it was cancelled meanwhile.
+
+        Returns the state it ended in, or None if the lease is lost.
+        """
+        row = self._mine(tx, lease)
+        if row is None:
+            return None
+        if row.cancel_requested:
+            self._end(tx, lease.envelope, row.job, JobState.CANCELLED, self._cancelled(row, lease.command))
+            return JobState.CANCELLED
+        tx.send(*(_outcome(lease, self._source, n, happened) for n, happened in enumerate(events)))
+        completed = JobCompleted(job=row.job, attempt=lease.attempt, outputs=outputs)
+        self._end(tx, lease.envelope, row.job, JobState.COMPLETED, completed)
+        return JobState.COMPLETED
+
+    def fail(self, tx: Transaction, lease: Lease, code: Code, problem: ObjectId | None, log: ObjectId | None) -> JobState | None:
+        """End a job that cannot be done.
+
+        Returns the state it ended in, or None if the lease is lost.
+        """
+        row = self._mine(tx, lease)
+        if row is None:
+            return None
+        failed = JobFailed(
+            job=row.job, attempt=lease.attempt, code=code, problem=problem, log=log, never_started=_unused(row, lease.command)
+        )
+        self._end(tx, lease.envelope, row.job, JobState.FAILED, failed)
+        return JobState.FAILED
+
+    def cancelled(self, tx: Transaction, lease: Lease) -> None:
+        """End a job whose worker was ended because someone asked."""
+        row = self._mine(tx, lease)
+        if row is not None:
+            self._end(tx, lease.envelope, row.job, JobState.CANCELLED, self._cancelled(row, lease.command))
+
+    def cancel(self, tx: Transaction, envelope: Envelope, command: CancelJob) -> bool:
+        """Cancel a job wherever it stands; true if a worker may be at it."""
+        row = self._row(tx, command.job)
+        if row is None or row.state == JobState.QUEUED:
+            # Not taken up yet: it ends here, and the run command, when it comes, finds it ended.
+            runs = row.mechanism_runs if row is not None else 0
+            never = tuple(run for run in command.reserved if run.attempt > runs) or _next_run(command, runs)
+            attempt = row.attempt if row is not None else 0
+            if row is None:
+                self._new(tx, command.job)
+            self._end(tx, envelope, command.job, JobState.CANCELLED, JobCancelled(job=command.job, attempt=attempt, never_started=never))
+            return False
+        if JobState(row.state).terminal:
+            return False
+        self._set(tx, command.job, cancel_requested=True)
+        return True
+
+    def _cancelled(self, row: Row[Any], command: RunJob) -> JobCancelled:
+        return JobCancelled(job=row.job, attempt=row.attempt, never_started=_unused(row, command))
+
+    def _end(self, tx: Transaction, envelope: Envelope, job: JobId, state: JobState, event: Any) -> None:
+        self._set(tx, job, state=state, token=None, lease_until=0)
+        # One id for every way to end: a second end of the same job cannot enter the outbox.
+        ended = derived_message_id(job, "end", 0)
+        tx.send(Envelope.wrap(event, envelope.context, source=self._source, message_id=ended, causation=envelope.id))
+
+    def _caused(self, envelope: Envelope, message: Any, handler: str, n: int) -> Envelope:
+        message_id = derived_message_id(handler, "job", n)
+        return Envelope.wrap(message, envelope.context, source=self._source, message_id=message_id, causation=envelope.id)
+
+    def _row(self, tx: Transaction, job: JobId) -> Row[Any] | None:
+        return tx.connection.execute(select(self._t).where(self._t.c.job == job)).first()
+
+    def _new(self, tx: Transaction, job: JobId) -> Row[Any]:
+        tx.connection.execute(
+            insert(self._t).values(
+                job=job, state=JobState.QUEUED, attempt=0, lost=0, mechanism_runs=0, lease_until=0, cancel_requested=False
+            )
+        )
+        row = self._row(tx, job)
+        assert row is not None  # noqa: S101  # inserted two lines above
+        return row
+
+    def _mine(self, tx: Transaction, lease: Lease) -> Row[Any] | None:
+        row = self._row(tx, lease.command.job)
+        return row if row is not None and row.token == lease.token and row.state == JobState.RUNNING else None
+
+    def _held(self, tx: Transaction, lease: Lease, **values: Any) -> bool:
+        mine = (self._t.c.job == lease.command.job) & (self._t.c.token == lease.token) & (self._t.c.state == JobState.RUNNING)
+        return bool(tx.connection.execute(update(self._t).where(mine).values(**values)).rowcount)
+
+    def _set(self, tx: Transaction, job: JobId, **values: Any) -> None:
+        tx.connection.execute(update(self._t).where(self._t.c.job == job).values(**values))
+
+
+def _unused(row: Row[Any], command: RunJob) -> tuple[StepRun, ...]:
+    """The reservation that came with the command, if its mechanism did not run."""
+    grant = command.grant
+    if grant is None or grant.use is not Use.CHARGE or row.mechanism_runs >= grant.attempt:
+        return ()
+    return (StepRun(step=grant.step, attempt=grant.attempt),)
+
+
+def _next_run(command: CancelJob, runs: int) -> tuple[StepRun, ...]:
+    """A run that may have been asked for after an interrupted one."""
+    return tuple(StepRun(step=run.step, attempt=runs + 1) for run in command.reserved)
+
+
+def _outcome(lease: Lease, source: str, n: int, happened: Happened) -> Envelope:
+    event = MESSAGES[happened.type].read(happened.data)
+    message_id = derived_message_id(lease.command.job, "outcome", n)
+    return Envelope.wrap(event, lease.envelope.context, source=source, message_id=message_id, causation=lease.envelope.id)

@@ -1,0 +1,93 @@
+"""What an executor hands to a worker process, and what the worker says back: JSON lines over pipes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from contracts.commands import RunJob
+from contracts.events import Event
+from contracts.ids import Code, ObjectId, derived_id
+from contracts.jobs import Output
+from infra.objects import Objects
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Limits(_Line):
+    """What a table may be at most."""
+
+    max_table_bytes: int
+    max_columns: int
+
+
+class Task(_Line):
+    """One attempt at a job."""
+
+    entry: str = Field(description="the function that does it, as module:function")
+    command: RunJob
+    attempt: int
+    objects_directory: Path
+    limits: Limits
+    measurements: ObjectId | None = Field(
+        default=None, description="noisy measurements of an earlier attempt: build on them, measure nothing"
+    )
+
+    @property
+    def objects(self) -> Objects:
+        return Objects(self.objects_directory)
+
+    def object_id(self, role: Code) -> ObjectId:
+        """The id of an output: another attempt writes under another, so that a stale one disturbs nothing."""
+        return derived_id("obj", self.command.job, str(self.attempt), role)
+
+
+class Advanced(_Line):
+    """How far the work is."""
+
+    say: Literal["advanced"] = "advanced"
+    step: Code
+    fraction: float = Field(ge=0, le=1)
+
+
+class Measured(_Line):
+    """Noisy measurements are stored; the worker waits until the executor has written that down."""
+
+    say: Literal["measured"] = "measured"
+    object: ObjectId
+
+
+class Happened(_Line):
+    """An event that the job's end brings along."""
+
+    type: str
+    data: dict[str, Any]
+
+    @classmethod
+    def of(cls, event: Event) -> Happened:
+        return cls(type=event.TYPE, data=event.model_dump(mode="json"))
+
+
+class Finished(_Line):
+    """The work is done."""
+
+    say: Literal["finished"] = "finished"
+    outputs: tuple[Output, ...] = ()
+    events: tuple[Happened, ...] = ()
+
+
+class Broken(_Line):
+    """The work cannot be done: the input is at fault, and trying again would not help."""
+
+    say: Literal["broken"] = "broken"
+    code: Code
+    problem: dict[str, Any]
+    log: str = ""
+
+
+Report = Annotated[Advanced | Measured | Finished | Broken, Field(discriminator="say")]
+REPORT: TypeAdapter[Advanced | Measured | Finished | Broken] = TypeAdapter(Report)

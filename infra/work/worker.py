@@ -1,0 +1,73 @@
+"""The worker process: does one task and ends. Run as ``python -m infra.work.worker`` with the task on standard input."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import cast
+
+from contracts.ids import Code, ObjectId
+from contracts.problems import ProblemError
+from infra.process import exit_when_closed
+from infra.work.task import Advanced, Broken, Finished, Measured, Task
+
+REPORT_EVERY = 0.1
+"""Seconds between two reports of progress."""
+
+
+class Reporter:
+    """The worker's way to speak to its executor."""
+
+    def __init__(self, out: int, acknowledged: int) -> None:
+        self._out, self._acknowledged = out, acknowledged
+        self._last = 0.0
+
+    def advanced(self, step: Code, fraction: float) -> None:
+        """Say how far the work is, in [0, 1] of the whole job; the executor hears of it a few times a second."""
+        now = time.monotonic()
+        if now - self._last >= REPORT_EVERY or fraction >= 1:
+            self._last = now
+            self.say(Advanced(step=step, fraction=min(1.0, max(0.0, fraction))))
+
+    def measured(self, object_id: ObjectId) -> None:
+        """Say that measurements are stored; returns when the executor has made a note of them that survives a crash."""
+        self.say(Measured(object=object_id))
+        os.read(self._acknowledged, 1)
+
+    def say(self, report: Advanced | Measured | Finished | Broken) -> None:
+        line = memoryview(report.model_dump_json().encode() + b"\n")
+        while line:
+            line = line[os.write(self._out, line) :]
+
+
+Work = Callable[[Task, Reporter], Finished]
+
+
+def perform(task: Task, reporter: Reporter) -> None:
+    """Do the task and report its end. An error that is nobody's input is left to end the process."""
+    module, _, name = task.entry.partition(":")
+    work = cast("Work", getattr(importlib.import_module(module), name))
+    try:
+        reporter.say(work(task, reporter))
+    except ProblemError as error:
+        document = error.document().model_dump(mode="json")
+        reporter.say(Broken(code=error.code, problem=document, log=traceback.format_exc()))
+
+
+def main() -> None:
+    """Read the task, keep standard output for reports, and end with the executor whatever happens."""
+    task_line = sys.stdin.buffer.readline()
+    out = os.dup(1)
+    # What a library prints must not be taken for a report.
+    os.dup2(2, 1)
+    acknowledge_read, acknowledge_write = os.pipe()
+    exit_when_closed(0, heard=acknowledge_write)
+    perform(Task.model_validate_json(task_line), Reporter(out, acknowledge_read))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Halftone's library: tables, privacy, synthesis, evaluation, Merkle trees. No bus, no server, no database."""
