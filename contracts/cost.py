@@ -16,11 +16,15 @@ EPSILON_SCALE = 10**9
 """One unit of epsilon, where a person states one, is 1e-9."""
 
 
+LARGEST = 2**63 - 1
+"""What a database's integer holds: rho of nine million, delta of nine."""
+
+
 class Cost(Contract):
     """delta-approximate zCDP (Bun and Steinke 2016): both parts add up under composition, adaptive or not."""
 
-    rho: int = Field(ge=0, description="zCDP rho in 1e-12; a cost is rounded up, a limit down")
-    delta: int = Field(default=0, ge=0, description="delta in 1e-18 that mechanisms use, conversion not counted")
+    rho: int = Field(ge=0, le=LARGEST, description="zCDP rho in 1e-12; a cost is rounded up, a limit down")
+    delta: int = Field(default=0, ge=0, le=LARGEST, description="delta in 1e-18 that mechanisms use, conversion not counted")
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(rho=self.rho + other.rho, delta=self.delta + other.delta)

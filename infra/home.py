@@ -28,12 +28,13 @@ class Home:
         self.broker = path / "nats"
         self.audit = path / "audit"
         self.logs = path / "logs"
+        self.edge_file = path / "run" / "edge.json"
         self.admin_token = path / "admin-token"
         self.bus_file = path / "bus.json"
 
     def prepare(self) -> Self:
         """Make the directories, closed to other users of the machine."""
-        for directory in (self.path, self.databases, self.objects, self.broker, self.audit, self.logs):
+        for directory in (self.path, self.databases, self.objects, self.broker, self.audit, self.logs, self.edge_file.parent):
             directory.mkdir(parents=True, exist_ok=True)
         self.path.chmod(0o700)
         return self
@@ -60,6 +61,11 @@ class Home:
         token = "ht_" + secrets.token_urlsafe(32)
         write_secret(self.admin_token, token + "\n")
         return token, True
+
+    def edge_url(self) -> str:
+        """Where the edge of a running system listens. Raises FileNotFoundError where none ran."""
+        edge = json.loads(self.edge_file.read_text())
+        return f"http://{edge['host']}:{edge['port']}"
 
     def database_url(self, name: str) -> str:
         return f"sqlite:///{self.databases / name}.sqlite"

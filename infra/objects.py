@@ -90,8 +90,10 @@ class Objects:
         return self.path(object_id).read_bytes()
 
     def delete(self, object_id: ObjectId) -> None:
-        """Remove an object; one that is not there is removed already."""
+        """Remove an object, and what a writer that was killed left of it; one that is not there is removed already."""
         path = self._path(object_id)
+        for draft in path.parent.glob(f"{object_id}.*part"):
+            draft.unlink(missing_ok=True)
         _info_path(path).unlink(missing_ok=True)
         path.unlink(missing_ok=True)
 

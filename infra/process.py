@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
@@ -28,6 +29,19 @@ def exit_when_closed(descriptor: int, *, heard: int | None = None, code: int = 7
         while said := os.read(descriptor, 4096):
             if heard is not None:
                 os.write(heard, said)
+        os._exit(code)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+def exit_with_parent(code: int = 70) -> None:
+    """End this process, one that multiprocessing started, at once when its parent is gone."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        raise RuntimeError("this process was not started by multiprocessing")
+
+    def watch() -> None:
+        parent.join()
         os._exit(code)
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()

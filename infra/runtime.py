@@ -7,7 +7,6 @@ import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -23,6 +22,8 @@ from infra.settings import Settings
 
 log = structlog.get_logger()
 
+READY_DESCRIPTOR = "HALFTONE_READY_DESCRIPTOR"
+"""Environment variable with the descriptor of a pipe: one byte on it says that the process serves."""
 FAILURES = 5
 """Failures of one task within a minute after which the process gives up: the supervisor starts it anew."""
 
@@ -47,10 +48,10 @@ class Runtime:
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def ready(self) -> None:
-        """Say to the supervisor that this process serves."""
-        path = ready_file(self.home, self.name)
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(str(os.getpid()))
+        """Tell the supervisor, if there is one, that this process serves."""
+        descriptor = os.environ.get(READY_DESCRIPTOR)
+        if descriptor is not None:
+            os.write(int(descriptor), b"+")
 
     def keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Run a task until the actor stops, and again, after a while, when it fails."""
@@ -114,8 +115,3 @@ async def running(name: str, settings: Settings, metadata: MetaData) -> AsyncIte
         yield runtime
     finally:
         await runtime.end()
-
-
-def ready_file(home: Home, name: str) -> Path:
-    """A process that is ready has written its process id here; the supervisor removes it before each start."""
-    return home.path / "run" / name

@@ -29,6 +29,7 @@ class Transaction:
 
     def __init__(self, connection: Connection, tables: dict[str, Table]) -> None:
         self.connection = connection
+        self.tables = tables
         self._inbox, self._outbox = tables["inbox"], tables["outbox"]
         self.sent = False
 
@@ -38,6 +39,10 @@ class Transaction:
             return False
         self.connection.execute(insert(self._inbox).values(message_id=message_id, handled_at=now_ms()))
         return True
+
+    def has_sent(self, message_id: MessageId) -> bool:
+        """Whether a message was put into the outbox before."""
+        return self.connection.execute(select(self._outbox.c.n).where(self._outbox.c.message_id == message_id)).first() is not None
 
     def send(self, *envelopes: Envelope) -> None:
         """Put messages into the outbox, in order: the relay publishes them after the commit."""

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import sys
+from collections.abc import Set as AbstractSet
 from functools import partial
 
 import structlog
@@ -17,7 +18,7 @@ from contracts import subjects
 from contracts.commands import CancelJob, RunJob
 from contracts.envelope import Envelope
 from contracts.ids import JobId, ObjectId
-from contracts.jobs import Actor, JobKind, JobState
+from contracts.jobs import Actor, IngestSpec, JobKind, JobState
 from contracts.records import Progress
 from infra.bus.control import serve
 from infra.bus.runs import Delivery, RunLoop, Verdict
@@ -26,7 +27,7 @@ from infra.database.store import Transaction
 from infra.runtime import Runtime, running
 from infra.settings import Settings
 from infra.work.jobs import Busy, Jobs, Lease, job_table
-from infra.work.task import REPORT, Advanced, Broken, Finished, Limits, Measured, Task
+from infra.work.task import REPORT, RESULTS, Advanced, Broken, Finished, Limits, Measured, Task
 
 log = structlog.get_logger()
 
@@ -70,6 +71,7 @@ class Executor:
         except Busy:
             return Verdict.LATER
         if lease is None:
+            await self._consume(command)
             return Verdict.DONE
         return await self._attempt(lease, delivery)
 
@@ -105,7 +107,11 @@ class Executor:
             return False
 
         ended = await self._store.write(change)
-        return Verdict.DONE if ended else Verdict.LATER
+        if not ended:
+            return Verdict.LATER
+        await self._clear_all(lease)
+        await self._consume(lease.command)
+        return Verdict.DONE
 
     async def _work(self, lease: Lease) -> Finished | Broken:
         """Have a worker do the job. Raises WorkerLost."""
@@ -162,10 +168,27 @@ class Executor:
 
     async def _write_end(self, lease: Lease, end: Finished | Broken) -> None:
         state = await self._store.write(partial(self._ended, lease, end))
-        if state is not JobState.COMPLETED and isinstance(end, Finished):
-            # Cancelled at the last moment, or overtaken by another attempt: nobody will ever refer to these.
-            for output in end.outputs:
-                await asyncio.to_thread(self._runtime.objects.delete, output.object)
+        if state is None:
+            await self._clear(lease, lease.attempt, frozenset())
+            return
+        kept = {output.object for output in end.outputs} if isinstance(end, Finished) and state is JobState.COMPLETED else set()
+        await self._clear_all(lease, kept)
+        await self._consume(lease.command)
+
+    async def _clear_all(self, lease: Lease, kept: AbstractSet[ObjectId] = frozenset()) -> None:
+        """Remove what any attempt wrote that nobody will refer to."""
+        for attempt in range(1, lease.attempt + 1):
+            await self._clear(lease, attempt, kept)
+
+    async def _clear(self, lease: Lease, attempt: int, kept: AbstractSet[ObjectId]) -> None:
+        task = self._task(lease).model_copy(update={"attempt": attempt})
+        for object_id in {task.object_id(role) for role in RESULTS} - kept:
+            await asyncio.to_thread(self._runtime.objects.delete, object_id)
+
+    async def _consume(self, command: RunJob) -> None:
+        """An upload is used up when its job has ended, however it has: the stored table holds what was in it."""
+        if isinstance(command.spec, IngestSpec) and not command.spec.stored:
+            await asyncio.to_thread(self._runtime.objects.delete, command.spec.source)
 
     def _ended(self, lease: Lease, end: Finished | Broken, tx: Transaction) -> JobState | None:
         if isinstance(end, Finished):

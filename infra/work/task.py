@@ -46,6 +46,10 @@ class Task(_Line):
         return derived_id("obj", self.command.job, str(self.attempt), role)
 
 
+RESULTS: tuple[Code, ...] = ("table", "proposal", "profile", "measurements", "model", "report")
+"""Every kind of object that a worker may write: what an attempt that is given up may leave behind."""
+
+
 class Advanced(_Line):
     """How far the work is."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 import time
 import traceback
@@ -60,6 +61,8 @@ def perform(task: Task, reporter: Reporter) -> None:
 
 def main() -> None:
     """Read the task, keep standard output for reports, and end with the executor whatever happens."""
+    # Ctrl-C on the terminal reaches every process of the group; how this one ends is for its executor to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     task_line = sys.stdin.buffer.readline()
     out = os.dup(1)
     # What a library prints must not be taken for a report.

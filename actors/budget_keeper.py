@@ -1,0 +1,280 @@
+"""The budget keeper: the one place that decides whether real data may be used at all.
+
+It reserves before data is read, charges when a mechanism starts, releases only what its executor says never started, and refuses
+what does not fit. Each decision is a row of an append-only ledger and an event, in one transaction with the job's next command.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from typing import Any
+
+import structlog
+from sqlalchemy import BigInteger, Column, Integer, MetaData, Row, Table, Text, UniqueConstraint, insert, select, update
+
+from contracts.commands import ReserveBudget, SetBudget
+from contracts.cost import DELTA_SCALE, EPSILON_SCALE, NOTHING, Cost
+from contracts.envelope import Envelope
+from contracts.events import (
+    BudgetCharged,
+    BudgetLimited,
+    BudgetObserved,
+    BudgetRefused,
+    BudgetReleased,
+    BudgetReserved,
+    JobCancelled,
+    JobCompleted,
+    JobFailed,
+    JobRefused,
+    LedgerEvent,
+    MechanismStarted,
+)
+from contracts.ids import AccountId, Code, JobId
+from contracts.jobs import Actor, Grant, Refusal, StepRun, Use
+from halftone.privacy.conversion import budget_limit
+from infra.bus.control import serve
+from infra.bus.topology import KEEPER_EVENTS, ctl_durable
+from infra.database.store import Store, Transaction, now_ms
+from infra.runtime import running
+from infra.settings import Settings
+
+log = structlog.get_logger()
+SOURCE = f"/actors/{Actor.BUDGET_KEEPER}"
+
+
+def tables() -> MetaData:
+    """The keeper's database: accounts with their totals, the append-only ledger, and jobs that have ended."""
+    metadata = MetaData()
+    Table(
+        "accounts",
+        metadata,
+        Column("account", Text, primary_key=True),
+        Column("entries", Integer, nullable=False, comment="rows in the ledger so far"),
+        Column("limit_rho", BigInteger, comment="1e-12; null while no limit is set, and then nothing is granted"),
+        Column("limit_delta", BigInteger, comment="1e-18"),
+        Column("spent_rho", BigInteger, nullable=False),
+        Column("spent_delta", BigInteger, nullable=False),
+        Column("reserved_rho", BigInteger, nullable=False),
+        Column("reserved_delta", BigInteger, nullable=False),
+    )
+    Table(
+        "ledger",
+        metadata,
+        Column("account", Text, primary_key=True),
+        Column("entry", Integer, primary_key=True, comment="from 1, without gaps"),
+        Column("kind", Text, nullable=False, comment="limited, reserved, charged, released, observed or refused"),
+        Column("job", Text),
+        Column("step", Text),
+        Column("attempt", Integer),
+        Column("rho", BigInteger, nullable=False),
+        Column("delta", BigInteger, nullable=False),
+        Column("spent_rho", BigInteger, nullable=False, comment="total after this entry"),
+        Column("spent_delta", BigInteger, nullable=False),
+        Column("limit_rho", BigInteger, comment="limit at that moment"),
+        Column("limit_delta", BigInteger),
+        Column("principal", Text, nullable=False),
+        Column("event", Text, nullable=False, unique=True, comment="id of the event that told of it"),
+        Column("made_at", Integer, nullable=False, comment="ms since 1970"),
+        UniqueConstraint("account", "job", "step", "attempt", "kind"),
+    )
+    Table("ended_jobs", metadata, Column("job", Text, primary_key=True))
+    return metadata
+
+
+@dataclass(frozen=True)
+class Account:
+    """What a ledger's rows come to."""
+
+    id: AccountId
+    entries: int
+    limit: Cost | None
+    spent: Cost
+    reserved: Cost
+
+
+def decide(account: Account, cost: Cost) -> Code | None:
+    """Why a cost does not fit, or None if it does.
+
+    A filter, not an odometer: the plain sum of rho, also where costs are chosen adaptively, must stay within the limit (Whitehouse,
+    Ramdas, Rogers and Wu 2023), and so must the sum of delta.
+    """
+    if account.limit is None:
+        return "budget-not-set"
+    after = account.spent + account.reserved + cost
+    if after.rho > account.limit.rho:
+        return "budget-exhausted"
+    return None if after.delta <= account.limit.delta else "budget-delta-exhausted"
+
+
+def left(account: Account) -> Cost:
+    """What would still fit."""
+    return NOTHING if account.limit is None else (account.spent + account.reserved).left(account.limit)
+
+
+class Ledger:
+    """An account's rows within one transaction. Rows are only ever added; totals are kept beside them."""
+
+    def __init__(self, tx: Transaction, metadata: MetaData, cause: Envelope) -> None:
+        self._tx, self._cause = tx, cause
+        self._accounts, self._rows, self._ended = (metadata.tables[name] for name in ("accounts", "ledger", "ended_jobs"))
+        self._made = 0
+
+    def account(self, account: AccountId) -> Account:
+        """Read an account; the first touch opens it, without a limit."""
+        row = self._tx.connection.execute(select(self._accounts).where(self._accounts.c.account == account)).first()
+        if row is None:
+            nothing = {"entries": 0, "spent_rho": 0, "spent_delta": 0, "reserved_rho": 0, "reserved_delta": 0}
+            self._tx.connection.execute(insert(self._accounts).values(account=account, **nothing))
+            return Account(account, 0, None, NOTHING, NOTHING)
+        limit = None if row.limit_rho is None else Cost(rho=row.limit_rho, delta=row.limit_delta)
+        spent, reserved = Cost(rho=row.spent_rho, delta=row.spent_delta), Cost(rho=row.reserved_rho, delta=row.reserved_delta)
+        return Account(account, row.entries, limit, spent, reserved)
+
+    def add(
+        self, after: Account, kind: type[LedgerEvent], cost: Cost = NOTHING, run: tuple[JobId, StepRun] | None = None, **more: Any
+    ) -> int:
+        """Append one row with the totals after it, and its event.
+
+        Returns its position.
+        """
+        entry = after.entries + 1
+        about = {} if run is None else {"job": run[0], "step": run[1].step, "attempt": run[1].attempt}
+        shown = {} if run is None else {**about, "cost": cost}
+        event = kind(account=after.id, entry=entry, spent=after.spent, reserved=after.reserved, limit=after.limit, **shown, **more)
+        envelope = self._cause.caused(event, source=SOURCE, handler="ledger", n=self._made)
+        self._made += 1
+        limit = {} if after.limit is None else {"limit_rho": after.limit.rho, "limit_delta": after.limit.delta}
+        spent = {"spent_rho": after.spent.rho, "spent_delta": after.spent.delta}
+        reserved = {"reserved_rho": after.reserved.rho, "reserved_delta": after.reserved.delta}
+        row = {"account": after.id, "entry": entry, "kind": kind.VERB, **about, "rho": cost.rho, "delta": cost.delta, **spent, **limit}
+        row |= {"principal": self._cause.principal, "event": envelope.id, "made_at": now_ms()}
+        self._tx.connection.execute(insert(self._rows).values(**row))
+        t = self._accounts
+        self._tx.connection.execute(update(t).where(t.c.account == after.id).values(entries=entry, **spent, **reserved, **limit))
+        self._tx.send(envelope)
+        return entry
+
+    def entry(self, account: AccountId, job: JobId, run: StepRun, kind: type[LedgerEvent]) -> Row[Any] | None:
+        """The row of one kind that a run of a job's step has, if it has one."""
+        t = self._rows
+        this = (t.c.account == account) & (t.c.job == job) & (t.c.step == run.step) & (t.c.attempt == run.attempt)
+        return self._tx.connection.execute(select(t).where(this & (t.c.kind == kind.VERB))).first()
+
+    def accounts_of(self, job: JobId) -> list[AccountId]:
+        """Accounts in which a job has reserved something."""
+        t = self._rows
+        query = select(t.c.account).where((t.c.job == job) & (t.c.kind == BudgetReserved.VERB)).distinct()
+        return list(self._tx.connection.execute(query).scalars())
+
+    def end(self, job: JobId) -> None:
+        """Remember that a job has ended: nothing is reserved for it any more."""
+        if not self.ended(job):
+            self._tx.connection.execute(insert(self._ended).values(job=job))
+
+    def ended(self, job: JobId) -> bool:
+        return self._tx.connection.execute(select(self._ended).where(self._ended.c.job == job)).first() is not None
+
+
+def reserve(ledger: Ledger, tx: Transaction, envelope: Envelope, command: ReserveBudget) -> None:
+    """Grant or refuse, and pass the job on."""
+    run = StepRun(step=command.step, attempt=command.attempt)
+    if ledger.ended(command.job) or ledger.entry(command.account, command.job, run, BudgetReserved) is not None:
+        # Cancelled before its turn, or asked twice under two ids: the first answer stands.
+        return
+    account = ledger.account(command.account)
+    if command.use is Use.OBSERVE:
+        entry = ledger.add(account, BudgetObserved, NOTHING, (command.job, run))
+        passed = command.then.model_copy(update={"grant": _grant(command, NOTHING, entry)})
+    elif (code := decide(account, command.cost)) is not None:
+        ledger.add(account, BudgetRefused, command.cost, (command.job, run), code=code, left=left(account))
+        refusal = Refusal(account=command.account, code=code, asked=command.cost, left=left(account))
+        passed = command.then.model_copy(update={"refusal": refusal})
+    else:
+        after = Account(account.id, account.entries, account.limit, account.spent, account.reserved + command.cost)
+        entry = ledger.add(after, BudgetReserved, command.cost, (command.job, run))
+        passed = command.then.model_copy(update={"grant": _grant(command, command.cost, entry)})
+    tx.send(envelope.caused(passed, source=SOURCE, handler="pass-on", n=0))
+
+
+def _grant(command: ReserveBudget, cost: Cost, entry: int) -> Grant:
+    return Grant(account=command.account, step=command.step, use=command.use, cost=cost, attempt=command.attempt, entry=entry)
+
+
+def set_limit(ledger: Ledger, command: SetBudget) -> None:
+    """Give an account its limit; one below what is spent refuses everything from then on."""
+    account = ledger.account(command.account)
+    limit = budget_limit(Fraction(command.epsilon, EPSILON_SCALE), Fraction(command.delta, DELTA_SCALE))
+    after = Account(account.id, account.entries, limit, account.spent, account.reserved)
+    ledger.add(after, BudgetLimited, epsilon=command.epsilon, delta=command.delta)
+
+
+def charge(ledger: Ledger, event: MechanismStarted) -> None:
+    """Take a reservation's cost for good, whatever becomes of the job."""
+    run = StepRun(step=event.step, attempt=event.attempt)
+    reserved = ledger.entry(event.account, event.job, run, BudgetReserved)
+    if reserved is None:
+        raise LookupError(f"mechanism of {event.job} started without a reservation")
+    if ledger.entry(event.account, event.job, run, BudgetCharged) is not None:
+        return
+    cost = Cost(rho=reserved.rho, delta=reserved.delta)
+    account = ledger.account(event.account)
+    given_back = ledger.entry(event.account, event.job, run, BudgetReleased) is not None
+    # Given back by mistake and started all the same: in doubt, charge.
+    still_reserved = account.reserved if given_back else _minus(account.reserved, cost)
+    after = Account(account.id, account.entries, account.limit, account.spent + cost, still_reserved)
+    ledger.add(after, BudgetCharged, cost, (event.job, run))
+
+
+def release(ledger: Ledger, job: JobId, never_started: tuple[StepRun, ...]) -> None:
+    """Give back what was reserved for runs that, their executor says, never started."""
+    ledger.end(job)
+    for account_id in ledger.accounts_of(job):
+        for run in never_started:
+            reserved = ledger.entry(account_id, job, run, BudgetReserved)
+            gone = (ledger.entry(account_id, job, run, kind) for kind in (BudgetCharged, BudgetReleased))
+            if reserved is None or any(row is not None for row in gone):
+                continue
+            cost = Cost(rho=reserved.rho, delta=reserved.delta)
+            account = ledger.account(account_id)
+            after = Account(account.id, account.entries, account.limit, account.spent, _minus(account.reserved, cost))
+            ledger.add(after, BudgetReleased, cost, (job, run))
+
+
+def _minus(total: Cost, part: Cost) -> Cost:
+    return Cost(rho=total.rho - part.rho, delta=total.delta - part.delta)
+
+
+def handle(metadata: MetaData, envelope: Envelope, tx: Transaction) -> None:
+    """Apply one message, once."""
+    if not tx.first_time(envelope.id):
+        return
+    ledger = Ledger(tx, metadata, envelope)
+    match message := envelope.message:
+        case ReserveBudget():
+            reserve(ledger, tx, envelope, message)
+        case SetBudget():
+            set_limit(ledger, message)
+        case MechanismStarted():
+            charge(ledger, message)
+        case JobFailed() | JobCancelled():
+            release(ledger, message.job, message.never_started)
+        case JobCompleted() | JobRefused():
+            release(ledger, message.job, ())
+        case _:
+            raise TypeError(f"{envelope.type} is not for the budget keeper")
+
+
+async def run(settings: Settings) -> None:
+    """Keep the budget until stopped."""
+    metadata = tables()
+    async with running(Actor.BUDGET_KEEPER, settings, metadata) as runtime:
+
+        async def deliver(store: Store, envelope: Envelope) -> None:
+            await store.write(partial(handle, metadata, envelope))
+
+        to_ledger = partial(deliver, runtime.store)
+        runtime.keep("control", partial(serve, runtime, {ctl_durable(Actor.BUDGET_KEEPER): to_ledger, KEEPER_EVENTS: to_ledger}))
+        runtime.ready()
+        await runtime.until_stopped()

@@ -1,0 +1,416 @@
+"""Writes down what others may rely on: a JSON Schema for each message, and the AsyncAPI document of the bus.
+
+``python -m contracts.generate`` writes them beside this file; with ``--check`` it writes nothing and fails where they differ. Both
+refuse a change that breaks a version which is checked in: a new meaning is a new version. (One that was never released may be
+changed: delete its schema first.)
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import importlib.util
+import inspect
+import json
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+
+from contracts import events, subjects
+from contracts.commands import CancelJob
+from contracts.envelope import CONTENT_TYPE, MESSAGES, Envelope
+from contracts.events import EVENTS, Event
+from contracts.jobs import EXECUTOR, Actor
+from contracts.records import AuditAppended, AuditEntry, CheckpointSigned, Progress
+
+FOLDER = Path(__file__).parent
+EXCERPT = 24
+"""Lines of a difference that are shown."""
+JsonObject = dict[str, Any]
+
+
+# --- JSON Schemas ---
+
+
+class _Untitled(GenerateJsonSchema):
+    """A field's name needs no second spelling."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002  # the signature is pydantic's
+        return False
+
+
+def models() -> dict[str, type[BaseModel]]:
+    """Everything that has a published schema, by the name it is published under."""
+    return {**MESSAGES, "halftone.envelope.v1": Envelope, "halftone.progress.v1": Progress, **_views()}
+
+
+def _views() -> dict[str, type[BaseModel]]:
+    """What the edge shows, where this distribution has it."""
+    if importlib.util.find_spec("contracts.views") is None:
+        return {}
+    module = importlib.import_module("contracts.views")
+    own = (kind for kind in vars(module).values() if isinstance(kind, type) and kind.__module__ == module.__name__)
+    return {f"halftone.view.{_snake(kind.__name__)}.v1": kind for kind in own if issubclass(kind, BaseModel)}
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name.removesuffix("View")).lower()
+
+
+def schema(name: str, kind: type[BaseModel]) -> JsonObject:
+    """What a reader may rely on, in JSON Schema 2020-12: later releases may add fields, so unknown ones are allowed."""
+    body = kind.model_json_schema(schema_generator=_Untitled)
+    _for_readers(body, body.get("$defs", {}))
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"urn:halftone:schema:{name}", **body}
+
+
+def _for_readers(node: Any, definitions: JsonObject) -> None:
+    """Allow unknown fields, and ask for the tag of a tagged union in plain JSON Schema instead of OpenAPI's ``discriminator``."""
+    if isinstance(node, dict):
+        if node.get("additionalProperties") is False:
+            del node["additionalProperties"]
+        if "mapping" in node.get("discriminator", ()):
+            tag = node.pop("discriminator")
+            for reference in tag["mapping"].values():
+                member = definitions[_last(reference)]
+                member["required"] = sorted({*member.get("required", ()), tag["propertyName"]})
+    for child in list(node.values()) if isinstance(node, dict) else node if isinstance(node, list) else ():
+        _for_readers(child, definitions)
+
+
+def _last(reference: str) -> str:
+    return reference.rsplit("/", 1)[1]
+
+
+# --- AsyncAPI ---
+
+EDGE, SUBSCRIBER = "edge", "subscriber"
+EXECUTORS = tuple(sorted(set(EXECUTOR.values())))
+_PAYING = (Actor.SYNTHESIZER, Actor.EVALUATOR)
+
+SENDERS: dict[type[Event], tuple[str, ...]] = {
+    events.JobAccepted: (EDGE,),
+    events.JobStarted: EXECUTORS,
+    events.JobCompleted: EXECUTORS,
+    events.JobFailed: EXECUTORS,
+    events.JobCancelled: EXECUTORS,
+    events.JobRefused: EXECUTORS,
+    events.MechanismStarted: _PAYING,
+    events.DatasetRegistered: (EDGE,),
+    events.DatasetVersionAdded: (Actor.INGESTOR, Actor.SYNTHESIZER),
+    events.DatasetProfiled: (Actor.INGESTOR,),
+    events.SchemaAttested: (EDGE,),
+    **{kind: (Actor.BUDGET_KEEPER,) for kind in EVENTS if issubclass(kind, events.LedgerEvent)},
+}
+"""Who makes an event."""
+SETTLING = (events.MechanismStarted, events.JobCompleted, events.JobFailed, events.JobCancelled, events.JobRefused)
+"""What the budget keeper acts on."""
+RETENTION = {
+    subjects.COMMANDS: (subjects.COMMANDS_ALL, "workqueue"),
+    subjects.EVENTS: (subjects.EVENTS_ALL, "limits"),
+    subjects.AUDIT: (subjects.AUDIT_ALL, "limits"),
+    subjects.DEAD: (subjects.DEAD_ALL, "limits"),
+    subjects.TIMERS: (subjects.TIMERS_ALL, "limits"),
+}
+REPEATED = (subjects.EVENTS, subjects.AUDIT)
+"""Streams whose messages the broker publishes again, with their sequence, once they are stored."""
+PARAMETERS = {
+    "account": "id of the budget account",
+    "dataset": "id of the dataset",
+    "index": "position in the log of the first leaf",
+    "job": "id of the job",
+    "message": "id of the message",
+    "size": "leaves in the log",
+}
+SIGNAL = "halftone.cancel.v1"
+"""The one message without content."""
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A pattern of subjects: what travels on it, from whom, to whom."""
+
+    address: str
+    message: str
+    senders: Sequence[str]
+    receivers: Sequence[str]
+
+    @property
+    def name(self) -> str:
+        return ".".join(token for token in self.address.split(".")[1:] if not token.startswith("{"))
+
+    @property
+    def stream(self) -> str | None:
+        """The stream that keeps its messages, if one does."""
+        try:
+            return subjects.stream_of(self.address)
+        except ValueError:
+            return None
+
+    def document(self) -> JsonObject:
+        found = {"address": self.address, "messages": {self.message: {"$ref": f"#/components/messages/{self.message}"}}}
+        found["parameters"] = {token: {"description": PARAMETERS[token]} for token in re.findall(r"\{(\w+)\}", self.address)}
+        if self.stream is not None:
+            found["x-halftone-stream"] = self.stream
+        if self.stream in REPEATED:
+            found["x-halftone-repeated-on"] = subjects.stored(self.address)
+        return found
+
+    def operations(self) -> Iterator[tuple[str, JsonObject]]:
+        """One for each part that sends or receives here, by name."""
+        for action, actors in (("send", self.senders), ("receive", self.receivers)):
+            for actor in actors:
+                yield (
+                    f"{actor}.{action}.{self.name}",
+                    {
+                        "action": action,
+                        "channel": {"$ref": f"#/channels/{self.name}"},
+                        "messages": [{"$ref": f"#/channels/{self.name}/messages/{self.message}"}],
+                        "tags": [{"name": str(actor)}],
+                    },
+                )
+
+
+def channels() -> list[Channel]:
+    """Every pattern of subjects on the bus."""
+    found = []
+    for actor in EXECUTORS:
+        cancelling = subjects.command(CancelJob.model_construct(executor=actor), "{message}")
+        found.append(Channel(subjects.run(actor, "{job}"), "halftone.job.run.v1", (EDGE, Actor.BUDGET_KEEPER), (actor,)))
+        found.append(Channel(cancelling, CancelJob.TYPE, (EDGE,), (actor,)))
+    keeper = Actor.BUDGET_KEEPER
+    found.append(Channel(subjects.ctl(keeper, "reserve", "{message}"), "halftone.budget.reserve.v1", (EDGE, *_PAYING), (keeper,)))
+    found.append(Channel(subjects.ctl(keeper, "set_limit", "{message}"), "halftone.budget.set_limit.v1", (EDGE,), (keeper,)))
+    return [*found, *map(_of_event, EVENTS), *_of_records()]
+
+
+def _of_event(kind: type[Event]) -> Channel:
+    readers = (EDGE, Actor.AUDITOR, SUBSCRIBER, *((Actor.BUDGET_KEEPER,) if kind in SETTLING else ()))
+    return Channel(subjects.events_of(kind).replace("*", f"{{{kind.KEY}}}"), kind.TYPE, SENDERS[kind], readers)
+
+
+def _of_records() -> list[Channel]:
+    appended = AuditAppended.model_construct(entries=(AuditEntry.model_construct(index="{index}"),))
+    signed = CheckpointSigned.model_construct(size="{size}")
+    return [
+        Channel(subjects.record(appended, ""), AuditAppended.TYPE, (Actor.AUDITOR,), (EDGE,)),
+        Channel(subjects.record(signed, ""), CheckpointSigned.TYPE, (Actor.AUDITOR,), (EDGE,)),
+        Channel(subjects.DEAD_ALL.replace(">", "{message}"), "halftone.dead.letter.v1", (*EXECUTORS, Actor.BUDGET_KEEPER), ()),
+        Channel(subjects.progress("{job}"), "halftone.progress.v1", EXECUTORS, (EDGE,)),
+        Channel(subjects.cancel("{job}"), SIGNAL, EXECUTORS, EXECUTORS),
+    ]
+
+
+def asyncapi() -> JsonObject:
+    """The bus in AsyncAPI 3.0: channels are patterns of subjects, tags of an operation name the actor."""
+    kinds = [(kind, "validation") for kind in (*MESSAGES.values(), Envelope, Progress)]
+    _, shared = models_json_schema(kinds, ref_template="#/components/schemas/{model}", schema_generator=_Untitled)  # type: ignore[arg-type]
+    _for_readers(shared["$defs"], shared["$defs"])
+    every = channels()
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Halftone",
+            "version": "1.0.0",
+            "description": "Commands, events and records on NATS. A message's version is the end of its type; a version only gains fields.",
+        },
+        "defaultContentType": CONTENT_TYPE,
+        "channels": {channel.name: channel.document() for channel in every},
+        "operations": dict(pair for channel in every for pair in channel.operations()),
+        "components": {"messages": _messages(), "schemas": shared["$defs"]},
+        "x-halftone-streams": [_stream(name, *kept) for name, kept in RETENTION.items()],
+    }
+
+
+def _stream(name: str, subject: str, retention: str) -> JsonObject:
+    repeated = {"repeated-on": subjects.stored(subject)} if name in REPEATED else {}
+    return {"name": name, "subjects": [subject], "retention": retention, **repeated}
+
+
+def _messages() -> JsonObject:
+    enveloped = {name: _message(name, kind) for name, kind in MESSAGES.items()}
+    progress = {"summary": _summary(Progress), "contentType": "application/json", "payload": {"$ref": "#/components/schemas/Progress"}}
+    signal = {"summary": "End the job that the subject names, at once.", "contentType": "text/plain"}
+    return {**enveloped, "halftone.progress.v1": progress, SIGNAL: {**signal, "payload": {"type": "string", "maxLength": 0}}}
+
+
+def _message(name: str, kind: type[BaseModel]) -> JsonObject:
+    data = {"$ref": f"#/components/schemas/{kind.__name__}"}
+    headers = {"Nats-Msg-Id": {"type": "string", "description": "the envelope's id"}, "Content-Type": {"const": CONTENT_TYPE}}
+    own = {"type": {"const": name}, "dataschema": {"const": f"urn:halftone:schema:{name}"}, "data": data}
+    return {
+        "name": name,
+        "title": kind.__name__,
+        "summary": _summary(kind),
+        "headers": {"type": "object", "properties": headers},
+        "correlationId": {"location": "$message.payload#/correlationid"},
+        "payload": {"allOf": [{"$ref": "#/components/schemas/Envelope"}, {"type": "object", "properties": own}]},
+    }
+
+
+def _summary(kind: type[BaseModel]) -> str:
+    return inspect.getdoc(kind).split("\n")[0]  # type: ignore[union-attr]  # each model has one
+
+
+# --- What breaks a version ---
+
+_ANNOTATIONS = {"$defs", "$id", "$schema", "title", "description", "default"}
+_FLOORS = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
+_CEILINGS = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
+_COMPARED = {*_ANNOTATIONS, *_FLOORS, *_CEILINGS, "type", "enum", "const", "items", "properties", "required"}
+
+
+def breaking(old: JsonObject, new: JsonObject) -> list[str]:
+    """Why a schema cannot take another's place within one version, a line each; none if it can.
+
+    Two promises: what was written under the old one is read for ever, and what its readers rely on stays. So fields are only added,
+    with a default; limits are only widened; a vocabulary (an enum, or the members of a tagged union) only grows.
+    """
+    return list(_changed("", _inlined(old, old.get("$defs", {})), _inlined(new, new.get("$defs", {}))))
+
+
+def _inlined(node: Any, definitions: JsonObject, within: tuple[str, ...] = ()) -> Any:
+    """The schema with each reference replaced by what it names, but for one to a model that it is part of."""
+    if isinstance(node, list):
+        return [_inlined(child, definitions, within) for child in node]
+    if not isinstance(node, dict):
+        return node
+    reference = node.get("$ref")
+    if isinstance(reference, str) and reference not in within:
+        beside = {key: value for key, value in node.items() if key != "$ref"}
+        return {**_inlined(definitions[_last(reference)], definitions, (*within, reference)), **beside}
+    return {key: _inlined(child, definitions, within) for key, child in node.items() if key != "$defs"}
+
+
+def _changed(path: str, old: JsonObject, new: JsonObject) -> Iterator[str]:
+    before, after = _branches(old), _branches(new)
+    if len(before) == len(after) == 1:
+        yield from _changed_one(path, before[0], after[0])
+        return
+    trials = [[list(_changed_one(path, branch, candidate)) for candidate in after] for branch in before]
+    for trial in trials:
+        yield from min(trial, key=len)
+    if "oneOf" not in new:  # a tagged union may gain members, as an enum may gain values
+        for number, candidate in enumerate(after):
+            if all(trial[number] for trial in trials):
+                yield f"{path or '/'}: takes another type, {candidate.get('type', 'any')}"
+
+
+def _branches(node: JsonObject) -> list[JsonObject]:
+    return node.get("anyOf") or node.get("oneOf") or [node]
+
+
+def _changed_one(path: str, old: JsonObject, new: JsonObject) -> Iterator[str]:
+    where = path or "/"
+    if old.get("type") != new.get("type"):
+        yield f"{where}: type changed from {old.get('type', 'any')} to {new.get('type', 'any')}"
+        return
+    yield from _changed_values(where, old, new)
+    for keyword in _FLOORS:
+        if keyword in new and (keyword not in old or new[keyword] > old[keyword]):
+            yield f"{where}: {keyword} raised from {old.get(keyword)} to {new[keyword]}"
+    for keyword in _CEILINGS:
+        if keyword in new and (keyword not in old or new[keyword] < old[keyword]):
+            yield f"{where}: {keyword} lowered from {old.get(keyword)} to {new[keyword]}"
+    for keyword in sorted((old.keys() | new.keys()) - _COMPARED):
+        if old.get(keyword) != new.get(keyword):
+            yield f"{where}: {keyword} changed from {old.get(keyword)} to {new.get(keyword)}"
+    yield from _changed(f"{path}/*", old.get("items", {}), new.get("items", {}))
+    yield from _changed_fields(path, old, new)
+
+
+def _changed_values(where: str, old: JsonObject, new: JsonObject) -> Iterator[str]:
+    before, after = _values(old), _values(new)
+    if before is None and after is not None:
+        yield f"{where}: takes certain values alone"
+    elif before is not None and after is None:
+        yield f"{where}: is no closed vocabulary any more"
+    elif before is not None and after is not None and before - after:
+        yield f"{where}: no longer takes {', '.join(sorted(before - after))}"
+
+
+def _values(node: JsonObject) -> set[str] | None:
+    listed = [node["const"]] if "const" in node else node.get("enum")
+    return None if listed is None else {json.dumps(value) for value in listed}
+
+
+def _changed_fields(path: str, old: JsonObject, new: JsonObject) -> Iterator[str]:
+    before, after = old.get("properties", {}), new.get("properties", {})
+    required, was_required = set(new.get("required", ())), set(old.get("required", ()))
+    for name in sorted(after.keys() - before.keys() & required):
+        yield f"{path}/{name}: new, and without a default"
+    for name, field in before.items():
+        if name not in after:
+            yield f"{path}/{name}: removed"
+            continue
+        if name in required - was_required:
+            yield f"{path}/{name}: has no default any more"
+        elif name not in was_required and field.get("default") != after[name].get("default"):
+            yield f"{path}/{name}: default changed from {field.get('default')} to {after[name].get('default')}"
+        yield from _changed(f"{path}/{name}", field, after[name])
+
+
+# --- Files ---
+
+
+def files() -> dict[str, str]:
+    """Everything that is generated: path below this folder, and content. The same on every machine."""
+    schemas = {f"schemas/{name}.json": schema(name, kind) for name, kind in models().items()}
+    return {path: json.dumps(made, indent=2, sort_keys=True) + "\n" for path, made in {**schemas, "asyncapi.json": asyncapi()}.items()}
+
+
+def refusals(generated: dict[str, str], folder: Path) -> list[str]:
+    """Why the generated files may not replace those of the folder: a version was broken, or withdrawn."""
+    found = []
+    for path in sorted((folder / "schemas").glob("*.json")):
+        name = f"schemas/{path.name}"
+        if name not in generated:
+            found.append(f"{name}: is stale: nothing has this schema any more, but a version is read for ever")
+            continue
+        found += [f"{name}: {reason}" for reason in breaking(json.loads(path.read_text("utf-8")), json.loads(generated[name]))]
+    return found
+
+
+def differences(generated: dict[str, str], folder: Path) -> list[str]:
+    """An excerpt of the difference for each file that is not as generated."""
+    found = []
+    for name, text in sorted(generated.items()):
+        path = folder / name
+        kept = path.read_text("utf-8") if path.exists() else ""
+        if kept != text:
+            lines = difflib.unified_diff(kept.splitlines(), text.splitlines(), f"{name} (kept)", f"{name} (generated)", "", "", 2, "")
+            found.append("\n".join([*lines][:EXCERPT]))
+    return found
+
+
+def main(arguments: Sequence[str] | None = None, folder: Path = FOLDER) -> int:
+    """Write the files, or compare them; the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m contracts.generate", description="Write the schemas and the AsyncAPI document.")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a file is not as generated")
+    check = parser.parse_args(arguments).check
+    generated = files()
+    refused, different = refusals(generated, folder), differences(generated, folder)
+    if refused:
+        hint = "Give the new meaning a new version. If this one was never released, delete its schema and generate again."
+        sys.stderr.write("\n".join([*refused, hint, ""]))
+    if check:
+        sys.stderr.write("".join(f"{excerpt}\n" for excerpt in different))
+        return 1 if refused or different else 0
+    if refused:
+        return 1
+    for name, text in generated.items():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

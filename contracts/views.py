@@ -1,0 +1,224 @@
+"""Views: what HTTP answers with, folded from events. States, ids and numbers; times are RFC 3339 in UTC."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+from pydantic import Field
+
+from contracts.base import Contract
+from contracts.events import Origin
+from contracts.ids import AccountId, Code, DatasetId, JobId, MessageId, ObjectId, PrincipalId, ProjectId
+from contracts.jobs import JobKind, JobSpec, JobState
+from contracts.problems import Problem
+
+T = TypeVar("T")
+
+
+class Page(Contract, Generic[T]):
+    """Some of a longer list."""
+
+    items: tuple[T, ...] = Field(description="in the order of the list")
+    next: str | None = Field(default=None, description="give it as the cursor to get what follows; absent at the end")
+
+
+class CostView(Contract):
+    """A privacy cost, or a limit on it."""
+
+    rho: int = Field(ge=0, description="zCDP rho in 1e-12")
+    delta: int = Field(default=0, ge=0, description="delta in 1e-18 that mechanisms use, conversion not counted")
+    epsilon: float | None = Field(default=None, description="the epsilon that this rho means, rounded up; absent where no delta is stated")
+
+
+class ProgressView(Contract):
+    """How far a running job is."""
+
+    attempt: int = Field(ge=1, description="which run of the job")
+    step: Code = Field(description="what it is doing")
+    fraction: float = Field(ge=0, le=1, description="of the whole job")
+
+
+class OutputView(Contract):
+    """A file that a job made."""
+
+    role: Code = Field(description="what it is to the job: table, report, model, profile, schema")
+    artifact: ObjectId = Field(description="its id")
+    href: str = Field(description="path to download it from")
+
+
+class FailureView(Contract):
+    """Why a job failed."""
+
+    code: Code = Field(description="the kind of failure")
+    problem: ObjectId | None = Field(default=None, description="object with the problem document")
+    log: ObjectId | None = Field(default=None, description="object with the traceback, for those with the right to raw data")
+
+
+class RefusalView(Contract):
+    """Why the budget did not pay for a job."""
+
+    account: AccountId = Field(description="the account that was asked")
+    code: Code = Field(description="what did not fit")
+    asked: CostView = Field(description="what the job would have cost")
+    left: CostView = Field(description="what would still have fit")
+
+
+class JobView(Contract):
+    """One run of one kind."""
+
+    id: JobId = Field(description="the job's id")
+    kind: JobKind = Field(description="what it does")
+    state: JobState = Field(description="where it stands; after completed, failed, cancelled or refused nothing changes")
+    project: ProjectId = Field(description="the project it belongs to")
+    principal: PrincipalId = Field(description="who asked for it")
+    spec: JobSpec = Field(description="what was asked for")
+    attempt: int = Field(ge=0, description="times it was taken up")
+    progress: ProgressView | None = Field(default=None, description="how far it is, while it runs")
+    outputs: tuple[OutputView, ...] = Field(default=(), description="what it made")
+    failure: FailureView | None = Field(default=None, description="why it failed")
+    problem: Problem | None = Field(default=None, description="the failure or refusal as a problem document")
+    refusal: RefusalView | None = Field(default=None, description="why it was refused")
+    retry_of: JobId | None = Field(default=None, description="the job that this one tries again")
+    sequence: int = Field(ge=1, description="of the last event that is in this view")
+    created: str = Field(description="when it was accepted")
+    started: str | None = Field(default=None, description="when it was first taken up")
+    ended: str | None = Field(default=None, description="when it ended")
+    links: dict[str, str] = Field(default_factory=dict, description="paths of what belongs to it")
+
+
+class JobEventView(Contract):
+    """One event in the life of a job."""
+
+    sequence: int = Field(ge=1, description="its place among all events")
+    id: MessageId = Field(description="the event's id")
+    type: str = Field(description="the event's type, with its version")
+    job: JobId = Field(description="whose event it is")
+    time: str = Field(description="when it was made")
+    data: dict[str, Any] = Field(description="what the event says")
+    terminal: bool = Field(default=False, description="whether the job's story ends with it")
+
+
+class DatasetState(StrEnum):
+    """Where a dataset stands."""
+
+    INGESTING = "ingesting"
+    """Its rows are not there yet."""
+    READY = "ready"
+    """It has a version."""
+    FAILED = "failed"
+    """The job that was to bring its rows failed, or was refused."""
+    CANCELLED = "cancelled"
+
+
+class DatasetVersionView(Contract):
+    """Rows that never change, and what is known of them."""
+
+    version: int = Field(ge=1, description="counts from 1")
+    origin: Origin = Field(description="where the rows come from")
+    table: ObjectId = Field(description="object that holds the rows")
+    proposal: ObjectId | None = Field(default=None, description="object with the inferred schema, for those with the right to raw data")
+    profile: ObjectId | None = Field(default=None, description="object with the profile, for those with the right to raw data")
+    declared: ObjectId | None = Field(default=None, description="object with the attested schema; absent until somebody attests one")
+    attested_by: PrincipalId | None = Field(default=None, description="who attested that the declared schema is public")
+    attested: str | None = Field(default=None, description="when it was attested")
+    job: JobId = Field(description="the job that brought the rows")
+    added: str = Field(description="when the rows were stored")
+
+
+class DatasetView(Contract):
+    """A table, in versions."""
+
+    id: DatasetId = Field(description="the dataset's id")
+    name: str | None = Field(default=None, description="what its owner calls it")
+    origin: Origin = Field(description="where its rows come from")
+    state: DatasetState = Field(description="where it stands")
+    account: AccountId = Field(description="the budget account of its lineage")
+    job: JobId = Field(description="the job that brings its rows")
+    parents: tuple[DatasetId, ...] = Field(default=(), description="what it was made from")
+    versions: tuple[DatasetVersionView, ...] = Field(default=(), description="oldest first")
+    project: ProjectId = Field(description="the project it belongs to")
+    principal: PrincipalId = Field(description="who brought it, or had it made")
+    failure: FailureView | None = Field(default=None, description="why its job failed or was refused")
+    problem: Problem | None = Field(default=None, description="why there are no rows, as a problem document")
+    created: str = Field(description="when it was registered")
+    sequence: int = Field(ge=1, description="of the event that registered it")
+    links: dict[str, str] = Field(default_factory=dict, description="paths of what belongs to it")
+
+
+class BudgetView(Contract):
+    """What an account's ledger comes to."""
+
+    account: AccountId = Field(description="the account's id")
+    entry: int = Field(ge=0, description="rows in its ledger")
+    epsilon: float | None = Field(default=None, description="the limit's epsilon, as it was stated; absent while no limit is set")
+    delta: float | None = Field(default=None, description="the limit's delta, as it was stated; the conversion uses half")
+    limit: CostView | None = Field(default=None, description="what may be spent; absent while no limit is set, and then nothing is granted")
+    spent: CostView = Field(description="charged, for good")
+    reserved: CostView = Field(description="set aside for jobs that have not read data yet")
+    left: CostView = Field(description="what still fits: the limit without what is spent and reserved")
+    sequence: int = Field(ge=1, description="of the last event that is in this view")
+    links: dict[str, str] = Field(default_factory=dict, description="paths of what belongs to it")
+
+
+class LedgerEntryView(Contract):
+    """One row of an account's ledger, with what it came to."""
+
+    account: AccountId = Field(description="whose ledger")
+    entry: int = Field(ge=1, description="position in the ledger, from 1, without gaps")
+    kind: Code = Field(description="limited, reserved, charged, released, observed or refused")
+    job: JobId | None = Field(default=None, description="the job that caused it")
+    step: Code | None = Field(default=None, description="the job's step")
+    attempt: int | None = Field(default=None, description="which run of the step's mechanism")
+    cost: CostView | None = Field(default=None, description="what it was about; absent where a limit was set")
+    spent: CostView = Field(description="charged after this entry")
+    reserved: CostView = Field(description="set aside after this entry")
+    limit: CostView | None = Field(default=None, description="the limit at that moment")
+    epsilon: float | None = Field(default=None, description="epsilon as it was stated, where a limit was set")
+    delta: float | None = Field(default=None, description="delta as it was stated, where a limit was set")
+    code: Code | None = Field(default=None, description="why the cost was refused")
+    left: CostView | None = Field(default=None, description="what would still have fit, where the cost was refused")
+    principal: PrincipalId = Field(description="who asked")
+    event: MessageId = Field(description="id of the event; it is a leaf of the audit log")
+    sequence: int = Field(ge=1, description="the event's place among all events")
+    time: str = Field(description="when it was entered")
+
+
+class ArtifactView(Contract):
+    """Whose output an object is."""
+
+    object: ObjectId = Field(description="the artifact's id")
+    job: JobId = Field(description="the job that made it")
+    role: Code = Field(description="what it is to the job")
+
+
+class EvaluationView(Contract):
+    """A synthetic dataset was measured against a real one."""
+
+    job: JobId = Field(description="the job that measured")
+    dataset: DatasetId = Field(description="the synthetic dataset")
+    version: int = Field(ge=1, description="its version")
+    real: DatasetId = Field(description="the real dataset")
+    real_version: int = Field(ge=1, description="its version")
+    report: ObjectId | None = Field(default=None, description="object with the report")
+    outputs: tuple[OutputView, ...] = Field(default=(), description="everything the job made")
+    project: ProjectId = Field(description="the project it belongs to")
+    principal: PrincipalId = Field(description="who asked for it")
+    ended: str = Field(description="when it was measured")
+
+
+class AuditEntryView(Contract):
+    """One leaf of the audit log."""
+
+    index: int = Field(ge=0, description="position in the log, from 0")
+    event: MessageId = Field(description="id of the event that is the leaf")
+    leaf: str = Field(description="RFC 9162 leaf hash of the entry's canonical JSON (RFC 8785), hex")
+    entry: dict[str, Any] = Field(description="the event's envelope")
+
+
+class CheckpointView(Contract):
+    """What the log commits to at one size."""
+
+    size: int = Field(ge=0, description="leaves")
+    note: str = Field(description="C2SP signed note: origin, size, root and signature")
+    time: str = Field(description="when it was signed")

@@ -1,0 +1,216 @@
+"""The composition root: starts the broker, the actors and the edge, watches over them, and stops them in order.
+
+Run as ``python -m infra.supervisor``; settings come from the environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+
+import structlog
+
+from contracts.jobs import Actor
+from infra import logs
+from infra.bus.connection import connect, jetstream
+from infra.bus.provision import provision
+from infra.bus.server import BrokerFailed, NatsServer
+from infra.home import BusAccess, Home, HomeInUse
+from infra.process import exit_with_parent
+from infra.runtime import READY_DESCRIPTOR
+from infra.settings import Settings
+
+log = structlog.get_logger()
+
+ENTRIES = {**{str(actor): f"actors.{actor}:run" for actor in Actor}, "edge": "api.server:run_edge"}
+"""Every process and the coroutine it runs, found by name: nothing else of the project knows them all."""
+PRELOAD = ["infra.runtime", "infra.work.executor", "infra.bus.control", "contracts.envelope", "structlog", "cryptography.hazmat.primitives"]
+"""Imported once, in the process that the others are forked from. Nothing here may start a thread."""
+READY_SECONDS = 30.0
+GRACE_SECONDS = 10.0
+SLOWEST_RESTART = 30.0
+
+
+class StartFailed(RuntimeError):
+    """A process did not become ready."""
+
+
+class Child:
+    """One actor or the edge, started again with growing pauses when it ends by itself."""
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        self.name, self._settings = name, settings
+        self.process: ForkServerProcess | None = None
+        self.stopping = False
+
+    async def start(self) -> None:
+        """Start, and wait until it serves. Raises StartFailed."""
+        context = multiprocessing.get_context("forkserver")
+        ours, theirs = context.Pipe(duplex=False)
+        self.process = context.Process(target=serve, args=(self.name, self._settings, theirs), name=self.name)
+        await asyncio.to_thread(self.process.start)
+        theirs.close()
+        try:
+            await asyncio.wait_for(_readable(ours.fileno()), READY_SECONDS)
+            if not os.read(ours.fileno(), 1):
+                raise StartFailed(f"{self.name} ended while starting: see {log_file(self._settings, self.name)}")
+        except TimeoutError:
+            raise StartFailed(f"{self.name} is not ready after {READY_SECONDS:g} s") from None
+        finally:
+            ours.close()
+
+    async def watch(self) -> None:
+        """Start it again whenever it ends."""
+        failures = 0
+        while not self.stopping:
+            began = time.monotonic()
+            assert self.process is not None  # noqa: S101  # watched only once started
+            await _readable(self.process.sentinel)
+            if self.stopping:
+                return
+            failures = failures + 1 if time.monotonic() - began < SLOWEST_RESTART else 1
+            log.error("process.ended", process=self.name, code=self.process.exitcode, failures=failures)
+            await asyncio.sleep(min(SLOWEST_RESTART, 0.25 * 2**failures))
+            try:
+                await self.start()
+            except StartFailed as error:
+                log.error("process.not_started", process=self.name, reason=str(error))  # noqa: TRY400  # the reason says it
+
+    async def stop(self) -> None:
+        """Ask it to finish; end it when it does not."""
+        self.stopping = True
+        if self.process is None or self.process.exitcode is not None:
+            return
+        self.process.terminate()
+        await asyncio.to_thread(self.process.join, GRACE_SECONDS)
+        if self.process.exitcode is None:
+            log.warning("process.killed", process=self.name)
+            self.process.kill()
+            await asyncio.to_thread(self.process.join)
+
+
+def serve(name: str, settings: Settings, ready: Connection) -> None:
+    """Run one process of the system: its entry is found by name. Never outlives the supervisor."""
+    # Ctrl-C on the terminal reaches every process of the group; the supervisor says who stops when.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    exit_with_parent()
+    output = os.open(log_file(settings, name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    logs.configure(settings.log_level)
+    os.environ[READY_DESCRIPTOR] = str(ready.fileno())
+    module, _, function = ENTRIES[name].partition(":")
+    asyncio.run(getattr(importlib.import_module(module), function)(settings))
+
+
+def log_file(settings: Settings, name: str) -> str:
+    return str(Home(settings.home).logs / f"{name}.log")
+
+
+async def _readable(descriptor: int) -> None:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(descriptor, _resolve, ready)
+    try:
+        await ready
+    finally:
+        loop.remove_reader(descriptor)
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+class System:
+    """Everything on one home: broker, actors, edge."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.home = Home(settings.home)
+        self.children = [Child(name, settings) for name in ENTRIES]
+        self._watches: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Start all of it, and wait until it serves. Raises BrokerFailed or StartFailed."""
+        self._broker = NatsServer(self.home, BusAccess.ensure(self.home, self.settings.nats_port))
+        await self._broker.start()
+        client = await connect(self._broker.access.url("provisioner"), "provisioner")
+        try:
+            await provision(jetstream(client))
+        finally:
+            await client.close()
+        await asyncio.gather(*(child.start() for child in self.children))
+        self._watches = [asyncio.create_task(child.watch()) for child in self.children]
+        self._watches.append(asyncio.create_task(self._watch_broker()))
+
+    async def _watch_broker(self) -> None:
+        while True:
+            assert self._broker.process is not None  # noqa: S101  # started above
+            code = await self._broker.process.wait()
+            log.error("broker.ended", code=code)
+            await asyncio.sleep(0.5)
+            await self._broker.start()
+
+    async def stop(self) -> None:
+        """Stop the edge, so that nothing new comes in, then the actors, then the broker."""
+        for watch in self._watches:
+            watch.cancel()
+        edge = [child for child in self.children if child.name == "edge"]
+        actors = [child for child in self.children if child.name != "edge"]
+        for group in (edge, actors):
+            await asyncio.gather(*(child.stop() for child in group))
+        await self._broker.stop()
+
+
+async def up(settings: Settings) -> None:
+    """Run everything until SIGINT or SIGTERM. Raises HomeInUse, BrokerFailed or StartFailed."""
+    began = time.monotonic()
+    home = Home(settings.home).prepare()
+    home.lock()
+    token, made = home.token(settings.admin_token)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    system = System(settings)
+    try:
+        await system.start()
+        url = home.edge_url()
+        say(f"halftone is ready at {url} after {time.monotonic() - began:.1f} s; its state is in {home.path}")
+        if made:
+            say(f"administrator's token (shown once, kept in {home.admin_token}): {token}")
+        say("Ctrl-C stops it")
+        await stop.wait()
+        say("stopping")
+    finally:
+        await system.stop()
+
+
+def say(line: str) -> None:
+    """Tell whoever started the system."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    """Run the system with settings from the environment; the exit code says how it ended."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOAD)
+    settings = Settings.load()
+    logs.configure(settings.log_level)
+    try:
+        asyncio.run(up(settings))
+    except (HomeInUse, BrokerFailed, StartFailed) as error:
+        sys.stderr.write(f"halftone: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

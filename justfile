@@ -1,0 +1,39 @@
+set positional-arguments
+
+# list the recipes
+[private]
+default:
+    @just --list --unsorted
+
+# synthesize a real table end to end, and say where the result, the report and the audit proof are
+demo *args:
+    @halftone demo "$@"
+
+# run everything on this machine (--port, --home, --compat NAME=PORT: see `./just up --help`)
+up *args:
+    @halftone up "$@"
+
+# run the tests; arguments go to pytest
+test *args:
+    pytest -n 2 --dist worksteal "$@"
+
+# lint, formatting, imports, generated contracts, types
+check:
+    ruff check
+    ruff format --check
+    lint-imports --no-logo
+    python -m contracts.generate --check
+    mypy
+
+# measure against the peers that the benchmarks name; arguments choose which
+bench *args:
+    python tests/bench/run.py "$@"
+
+# format the code, and fix what can be fixed without a thought
+fmt:
+    ruff check --fix
+    ruff format
+
+# write the JSON Schemas and the AsyncAPI document of contracts anew
+contracts:
+    python -m contracts.generate
