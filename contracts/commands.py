@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from contracts.base import Message
-from contracts.cost import Cost
+from contracts.cost import LARGEST_DELTA, LARGEST_EPSILON, Cost
 from contracts.ids import AccountId, Code, JobId
 from contracts.jobs import Actor, Grant, JobSpec, Refusal, StepRun, Use
 
@@ -53,8 +53,8 @@ class SetBudget(Command):
 
     TYPE: ClassVar = "halftone.budget.set_limit.v1"
     account: AccountId
-    epsilon: int = Field(gt=0, description="epsilon in 1e-9")
-    delta: int = Field(gt=0, description="delta in 1e-18")
+    epsilon: int = Field(gt=0, le=LARGEST_EPSILON, description="epsilon in 1e-9")
+    delta: int = Field(gt=0, le=LARGEST_DELTA, description="delta in 1e-18")
 
 
 COMMANDS: tuple[type[Command], ...] = (RunJob, CancelJob, ReserveBudget, SetBudget)

@@ -16,8 +16,12 @@ EPSILON_SCALE = 10**9
 """One unit of epsilon, where a person states one, is 1e-9."""
 
 
-LARGEST = 2**63 - 1
-"""What a database's integer holds: rho of nine million, delta of nine."""
+LARGEST = 2**53 - 1
+"""The largest integer that every reader of JSON keeps exactly (RFC 8785, I-JSON): rho of 9,007, delta of 0.009."""
+LARGEST_EPSILON = 1000 * EPSILON_SCALE
+"""The largest epsilon of a budget or a job, 1,000: nothing above it protects anyone."""
+LARGEST_DELTA = DELTA_SCALE // 1000
+"""The largest delta of a budget or a job, 0.001."""
 
 
 class Cost(Contract):

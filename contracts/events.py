@@ -8,7 +8,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from contracts.base import Message
-from contracts.cost import Cost
+from contracts.cost import LARGEST_DELTA, LARGEST_EPSILON, Cost
 from contracts.ids import AccountId, Code, DatasetId, JobId, ObjectId
 from contracts.jobs import JobSpec, Output, StepRun
 
@@ -179,8 +179,8 @@ class BudgetLimited(LedgerEvent):
 
     TYPE: ClassVar = "halftone.budget.limited.v1"
     VERB: ClassVar = "limited"
-    epsilon: int = Field(gt=0, description="epsilon in 1e-9, as it was stated")
-    delta: int = Field(gt=0, description="delta in 1e-18, as it was stated; the conversion uses half")
+    epsilon: int = Field(gt=0, le=LARGEST_EPSILON, description="epsilon in 1e-9, as it was stated")
+    delta: int = Field(gt=0, le=LARGEST_DELTA, description="delta in 1e-18, as it was stated; the conversion uses half")
 
 
 class JobLedgerEvent(LedgerEvent):

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import importlib
-import importlib.util
 import inspect
 import json
 import re
@@ -23,16 +21,18 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
-from contracts import events, subjects
-from contracts.commands import CancelJob
+from contracts import events, subjects, views
+from contracts.commands import CancelJob, ReserveBudget, RunJob, SetBudget
 from contracts.envelope import CONTENT_TYPE, MESSAGES, Envelope
 from contracts.events import EVENTS, Event
 from contracts.jobs import EXECUTOR, Actor
-from contracts.records import AuditAppended, AuditEntry, CheckpointSigned, Progress
+from contracts.records import AuditAppended, CheckpointSigned, DeadLetter, Progress
 
 FOLDER = Path(__file__).parent
 EXCERPT = 24
 """Lines of a difference that are shown."""
+ENVELOPE, PROGRESS, SIGNAL = "halftone.envelope.v1", "halftone.progress.v1", "halftone.cancel.v1"
+"""What is no message in an envelope: the envelope itself, a job's progress, and the empty signal that ends a job at once."""
 JsonObject = dict[str, Any]
 
 
@@ -48,16 +48,9 @@ class _Untitled(GenerateJsonSchema):
 
 def models() -> dict[str, type[BaseModel]]:
     """Everything that has a published schema, by the name it is published under."""
-    return {**MESSAGES, "halftone.envelope.v1": Envelope, "halftone.progress.v1": Progress, **_views()}
-
-
-def _views() -> dict[str, type[BaseModel]]:
-    """What the edge shows, where this distribution has it."""
-    if importlib.util.find_spec("contracts.views") is None:
-        return {}
-    module = importlib.import_module("contracts.views")
-    own = (kind for kind in vars(module).values() if isinstance(kind, type) and kind.__module__ == module.__name__)
-    return {f"halftone.view.{_snake(kind.__name__)}.v1": kind for kind in own if issubclass(kind, BaseModel)}
+    shown = (kind for kind in vars(views).values() if isinstance(kind, type) and kind.__module__ == views.__name__)
+    named = {f"halftone.view.{_snake(kind.__name__)}.v1": kind for kind in shown if issubclass(kind, BaseModel)}
+    return {**MESSAGES, ENVELOPE: Envelope, PROGRESS: Progress, **named}
 
 
 def _snake(name: str) -> str:
@@ -94,14 +87,11 @@ def _last(reference: str) -> str:
 EDGE, SUBSCRIBER = "edge", "subscriber"
 EXECUTORS = tuple(sorted(set(EXECUTOR.values())))
 _PAYING = (Actor.SYNTHESIZER, Actor.EVALUATOR)
+_ENDS = (events.JobCompleted, events.JobFailed, events.JobCancelled, events.JobRefused)
 
 SENDERS: dict[type[Event], tuple[str, ...]] = {
     events.JobAccepted: (EDGE,),
-    events.JobStarted: EXECUTORS,
-    events.JobCompleted: EXECUTORS,
-    events.JobFailed: EXECUTORS,
-    events.JobCancelled: EXECUTORS,
-    events.JobRefused: EXECUTORS,
+    **dict.fromkeys((events.JobStarted, *_ENDS), EXECUTORS),
     events.MechanismStarted: _PAYING,
     events.DatasetRegistered: (EDGE,),
     events.DatasetVersionAdded: (Actor.INGESTOR, Actor.SYNTHESIZER),
@@ -110,7 +100,7 @@ SENDERS: dict[type[Event], tuple[str, ...]] = {
     **{kind: (Actor.BUDGET_KEEPER,) for kind in EVENTS if issubclass(kind, events.LedgerEvent)},
 }
 """Who makes an event."""
-SETTLING = (events.MechanismStarted, events.JobCompleted, events.JobFailed, events.JobCancelled, events.JobRefused)
+SETTLING = (events.MechanismStarted, *_ENDS)
 """What the budget keeper acts on."""
 RETENTION = {
     subjects.COMMANDS: (subjects.COMMANDS_ALL, "workqueue"),
@@ -129,8 +119,6 @@ PARAMETERS = {
     "message": "id of the message",
     "size": "leaves in the log",
 }
-SIGNAL = "halftone.cancel.v1"
-"""The one message without content."""
 
 
 @dataclass(frozen=True)
@@ -180,15 +168,16 @@ class Channel:
 
 def channels() -> list[Channel]:
     """Every pattern of subjects on the bus."""
-    found = []
-    for actor in EXECUTORS:
-        cancelling = subjects.command(CancelJob.model_construct(executor=actor), "{message}")
-        found.append(Channel(subjects.run(actor, "{job}"), "halftone.job.run.v1", (EDGE, Actor.BUDGET_KEEPER), (actor,)))
-        found.append(Channel(cancelling, CancelJob.TYPE, (EDGE,), (actor,)))
+    return [*_of_commands(), *(_of_event(kind) for kind in EVENTS), *_of_records()]
+
+
+def _of_commands() -> Iterator[Channel]:
     keeper = Actor.BUDGET_KEEPER
-    found.append(Channel(subjects.ctl(keeper, "reserve", "{message}"), "halftone.budget.reserve.v1", (EDGE, *_PAYING), (keeper,)))
-    found.append(Channel(subjects.ctl(keeper, "set_limit", "{message}"), "halftone.budget.set_limit.v1", (EDGE,), (keeper,)))
-    return [*found, *map(_of_event, EVENTS), *_of_records()]
+    for actor in EXECUTORS:
+        yield Channel(subjects.run(actor, "{job}"), RunJob.TYPE, (EDGE, keeper), (actor,))
+        yield Channel(subjects.ctl(actor, "cancel", "{message}"), CancelJob.TYPE, (EDGE,), (actor,))
+    yield Channel(subjects.ctl(keeper, "reserve", "{message}"), ReserveBudget.TYPE, (EDGE, *_PAYING), (keeper,))
+    yield Channel(subjects.ctl(keeper, "set_limit", "{message}"), SetBudget.TYPE, (EDGE,), (keeper,))
 
 
 def _of_event(kind: type[Event]) -> Channel:
@@ -196,16 +185,13 @@ def _of_event(kind: type[Event]) -> Channel:
     return Channel(subjects.events_of(kind).replace("*", f"{{{kind.KEY}}}"), kind.TYPE, SENDERS[kind], readers)
 
 
-def _of_records() -> list[Channel]:
-    appended = AuditAppended.model_construct(entries=(AuditEntry.model_construct(index="{index}"),))
-    signed = CheckpointSigned.model_construct(size="{size}")
-    return [
-        Channel(subjects.record(appended, ""), AuditAppended.TYPE, (Actor.AUDITOR,), (EDGE,)),
-        Channel(subjects.record(signed, ""), CheckpointSigned.TYPE, (Actor.AUDITOR,), (EDGE,)),
-        Channel(subjects.DEAD_ALL.replace(">", "{message}"), "halftone.dead.letter.v1", (*EXECUTORS, Actor.BUDGET_KEEPER), ()),
-        Channel(subjects.progress("{job}"), "halftone.progress.v1", EXECUTORS, (EDGE,)),
-        Channel(subjects.cancel("{job}"), SIGNAL, EXECUTORS, EXECUTORS),
-    ]
+def _of_records() -> Iterator[Channel]:
+    log = (Actor.AUDITOR,), (EDGE,)
+    yield Channel(subjects.AUDIT_ALL.replace(">", "entries.{index}"), AuditAppended.TYPE, *log)
+    yield Channel(subjects.AUDIT_ALL.replace(">", "checkpoint.{size}"), CheckpointSigned.TYPE, *log)
+    yield Channel(subjects.DEAD_ALL.replace(">", "{message}"), DeadLetter.TYPE, (*EXECUTORS, Actor.BUDGET_KEEPER), ())
+    yield Channel(subjects.progress("{job}"), PROGRESS, EXECUTORS, (EDGE,))
+    yield Channel(subjects.cancel("{job}"), SIGNAL, EXECUTORS, EXECUTORS)
 
 
 def asyncapi() -> JsonObject:
@@ -238,7 +224,7 @@ def _messages() -> JsonObject:
     enveloped = {name: _message(name, kind) for name, kind in MESSAGES.items()}
     progress = {"summary": _summary(Progress), "contentType": "application/json", "payload": {"$ref": "#/components/schemas/Progress"}}
     signal = {"summary": "End the job that the subject names, at once.", "contentType": "text/plain"}
-    return {**enveloped, "halftone.progress.v1": progress, SIGNAL: {**signal, "payload": {"type": "string", "maxLength": 0}}}
+    return {**enveloped, PROGRESS: progress, SIGNAL: {**signal, "payload": {"type": "string", "maxLength": 0}}}
 
 
 def _message(name: str, kind: type[BaseModel]) -> JsonObject:
@@ -246,7 +232,6 @@ def _message(name: str, kind: type[BaseModel]) -> JsonObject:
     headers = {"Nats-Msg-Id": {"type": "string", "description": "the envelope's id"}, "Content-Type": {"const": CONTENT_TYPE}}
     own = {"type": {"const": name}, "dataschema": {"const": f"urn:halftone:schema:{name}"}, "data": data}
     return {
-        "name": name,
         "title": kind.__name__,
         "summary": _summary(kind),
         "headers": {"type": "object", "properties": headers},
@@ -322,7 +307,8 @@ def _changed_one(path: str, old: JsonObject, new: JsonObject) -> Iterator[str]:
     for keyword in sorted((old.keys() | new.keys()) - _COMPARED):
         if old.get(keyword) != new.get(keyword):
             yield f"{where}: {keyword} changed from {old.get(keyword)} to {new.get(keyword)}"
-    yield from _changed(f"{path}/*", old.get("items", {}), new.get("items", {}))
+    if "items" in old and "items" in new:
+        yield from _changed(f"{path}/*", old["items"], new["items"])
     yield from _changed_fields(path, old, new)
 
 
@@ -396,20 +382,17 @@ def main(arguments: Sequence[str] | None = None, folder: Path = FOLDER) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a file is not as generated")
     check = parser.parse_args(arguments).check
     generated = files()
-    refused, different = refusals(generated, folder), differences(generated, folder)
-    if refused:
-        hint = "Give the new meaning a new version. If this one was never released, delete its schema and generate again."
-        sys.stderr.write("\n".join([*refused, hint, ""]))
+    wrong = refusals(generated, folder)
+    if wrong:
+        wrong.append("Give the new meaning a new version. If this one was never released, delete its schema and generate again.")
     if check:
-        sys.stderr.write("".join(f"{excerpt}\n" for excerpt in different))
-        return 1 if refused or different else 0
-    if refused:
-        return 1
-    for name, text in generated.items():
-        path = folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text, "utf-8")
-    return 0
+        wrong += differences(generated, folder)
+    sys.stderr.write("".join(f"{line}\n" for line in wrong))
+    if not (check or wrong):
+        (folder / "schemas").mkdir(exist_ok=True)
+        for name, text in generated.items():
+            (folder / name).write_text(text, "utf-8")
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from contracts.base import Contract
-from contracts.cost import Cost
+from contracts.cost import LARGEST_DELTA, LARGEST_EPSILON, Cost
 from contracts.ids import AccountId, Code, DatasetId, ObjectId
 
 
@@ -94,8 +94,8 @@ class SynthesizeSpec(Contract):
     declared: ObjectId = Field(description="the attested schema")
     engine: Code
     rows: int | None = Field(default=None, ge=1, description="rows to draw; absent: a noisy count of the real ones")
-    epsilon: int = Field(gt=0, description="epsilon in 1e-9")
-    delta: int = Field(gt=0, description="delta in 1e-18, the conversion's share included")
+    epsilon: int = Field(gt=0, le=LARGEST_EPSILON, description="epsilon in 1e-9")
+    delta: int = Field(gt=0, le=LARGEST_DELTA, description="delta in 1e-18, the conversion's share included")
     seed: int | None = Field(default=None, ge=0, lt=2**63, description="seed of the drawing; noise is never seeded")
     target: DatasetId = Field(description="the synthetic dataset to be made")
     account: AccountId

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import structlog
 from nats.aio.client import Client
 from nats.js import JetStreamContext
@@ -19,9 +21,6 @@ RECONNECT_EVERY = 0.25
 async def connect(url: str, user: str) -> Client:
     """Connect as a user. Reconnects for ever: what is unsent meanwhile waits in the outbox, not in the client."""
 
-    async def on_error(error: Exception) -> None:
-        log.warning("bus.error", user=user, error=type(error).__name__, detail=str(error)[:200])
-
     async def on_disconnect() -> None:
         log.warning("bus.disconnected", user=user)
 
@@ -33,7 +32,7 @@ async def connect(url: str, user: str) -> Client:
         url,
         name=user,
         inbox_prefix=inbox_prefix(user),
-        error_cb=on_error,
+        error_cb=partial(on_error, user),
         disconnected_cb=on_disconnect,
         reconnected_cb=on_reconnect,
         allow_reconnect=True,
@@ -43,6 +42,11 @@ async def connect(url: str, user: str) -> Client:
         ping_interval=20,
     )
     return client
+
+
+async def on_error(user: str, error: Exception) -> None:
+    """Say what the client would keep to itself: a permission denied, a message dropped."""
+    log.warning("bus.error", user=user, error=type(error).__name__, detail=str(error)[:200])
 
 
 def jetstream(client: Client) -> JetStreamContext:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import structlog
 from faststream import AckPolicy
@@ -11,7 +12,7 @@ from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
 from pydantic import ValidationError
 
 from contracts.envelope import Envelope, UnknownMessage
-from infra.bus.connection import RECONNECT_EVERY
+from infra.bus.connection import RECONNECT_EVERY, on_error
 from infra.bus.runs import LATER_SECONDS, bury
 from infra.bus.topology import Durable, inbox_prefix
 from infra.home import BusAccess
@@ -33,6 +34,7 @@ async def serve(runtime: Runtime, handlers: dict[Durable, Handle]) -> None:
         max_reconnect_attempts=-1,
         reconnect_time_wait=RECONNECT_EVERY,  # type: ignore[arg-type]  # seconds; fractions work
         ack_policy=AckPolicy.NACK_ON_ERROR,
+        error_cb=partial(on_error, runtime.name),
         logger=None,
     )
     for durable, handle in handlers.items():
@@ -50,6 +52,7 @@ def _subscribe(runtime: Runtime, broker: NatsBroker, durable: Durable, handle: H
         stream=JStream(durable.stream, declare=False),
         pull_sub=PullSub(batch_size=1, timeout=FETCH_SECONDS),
         decoder=_raw,
+        inbox_prefix=f"{inbox_prefix(runtime.name)}.".encode(),
     )
 
     @subscriber

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from nats.js.api import (
     AckPolicy,
@@ -81,13 +81,13 @@ class Durable:
     name: str
     user: str
     filters: tuple[str, ...] = ()
-    config: ConsumerConfig = field(default_factory=ConsumerConfig)
+    deliver: DeliverPolicy = DeliverPolicy.ALL
 
     def consumer(self) -> ConsumerConfig:
-        return self.config.evolve(
+        return ConsumerConfig(
             durable_name=self.name,
             ack_policy=AckPolicy.EXPLICIT,
-            deliver_policy=self.config.deliver_policy or DeliverPolicy.ALL,
+            deliver_policy=self.deliver,
             ack_wait=ACK_WAIT,
             max_deliver=-1,
             max_ack_pending=256,
@@ -113,7 +113,7 @@ def subscriber_durable(name: str) -> Durable:
         f"subscriber-{name}",
         "subscriber",
         (subjects.events_of(JobCompleted),),
-        ConsumerConfig(deliver_policy=DeliverPolicy.NEW),
+        DeliverPolicy.NEW,
     )
 
 

@@ -56,6 +56,7 @@ class Executor:
         runs = RunLoop(runtime, run_durable(self._actor), self._handle)
         runtime.keep("runs", partial(runs.run, runtime.settings.slots))
         runtime.keep("control", partial(serve, runtime, {ctl_durable(self._actor): self._cancel}))
+        runtime.ready()
         await runtime.until_stopped()
 
     async def _handle(self, delivery: Delivery) -> Verdict:
@@ -242,5 +243,4 @@ async def run_executor(actor: Actor, settings: Settings, entry: str) -> None:
     metadata = MetaData()
     job_table(metadata)
     async with running(actor, settings, metadata) as runtime:
-        runtime.ready()
         await Executor(runtime, actor, entry).serve()
