@@ -10,7 +10,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -70,9 +70,9 @@ def audit_verify(
     verifier = _text(key or directory / "public-key").strip()
     try:
         if proof is not None:
-            bundle = json.loads(_text(proof))
-            covered = verify_proof(canonical(bundle["entry"]), bundle["proof"], verifier)
-            typer.echo(f"proved: entry {bundle['proof']['index']} is in the log of {covered.size} entries signed with {verifier}")
+            bundle = _proof(proof)
+            covered = verify_proof(canonical(bundle["entry"]), bundle, verifier)
+            typer.echo(f"proved: entry {bundle['index']} is in the log of {covered.size} entries signed with {verifier}")
             return
         with _log(home, entries) as (bodies, leaves):
             report = verify_log(bodies, _text(checkpoint or directory / "checkpoint"), verifier, leaf_hashes=leaves)
@@ -147,6 +147,16 @@ class _log:  # noqa: N801  # reads as a function in a with statement
 
     def __exit__(self, *_: object) -> None:
         (self._file if self._exported else self._database).close()
+
+
+def _proof(path: Path) -> dict[str, Any]:
+    try:
+        bundle = json.loads(_text(path))
+    except ValueError as error:
+        fail(f"{path} is not JSON: {error}")
+    if not isinstance(bundle, dict) or "entry" not in bundle:
+        fail(f"{path} is not a proof as GET /v1/audit/proofs serves it: it has no entry")
+    return bundle
 
 
 def _text(path: Path) -> str:

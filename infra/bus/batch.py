@@ -29,26 +29,18 @@ async def publish_batch(client: Client, messages: Sequence[tuple[str, str, bytes
     Returns the sequence of the first. Raises BatchRefused, or what the connection raises when the broker is away.
     """
     batch = uuid.uuid4().hex
+    # Only the last is answered: a stream that refuses an earlier one knows no such batch when it is to be committed.
     for number, (subject, message_id, body) in enumerate(messages[:-1], start=1):
-        headers = _headers(batch, number, message_id)
-        if number == 1:
-            # The first is answered, so that a stream which takes no batches says so before the rest is sent.
-            reply = await client.request(subject, body, timeout=PUBLISH_TIMEOUT, headers=headers)
-            _refusal(reply.data)
-        else:
-            await client.publish(subject, body, headers=headers)
+        await client.publish(subject, body, headers=_headers(batch, number, message_id))
     subject, message_id, body = messages[-1]
     headers = {**_headers(batch, len(messages), message_id), "Nats-Batch-Commit": "1"}
     reply = await client.request(subject, body, timeout=PUBLISH_TIMEOUT, headers=headers)
-    _refusal(reply.data)
-    return int(json.loads(reply.data)["seq"]) - len(messages) + 1
+    answer = json.loads(reply.data)
+    if error := answer.get("error"):
+        raise BatchRefused(int(error.get("err_code", error.get("code", 0))))
+    return int(answer["seq"]) - len(messages) + 1
 
 
 def _headers(batch: str, number: int, message_id: str) -> dict[str, str]:
     return {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number), "Nats-Msg-Id": message_id, "Content-Type": CONTENT_TYPE}
 
-
-def _refusal(body: bytes) -> None:
-    error = json.loads(body).get("error") if body else None
-    if error:
-        raise BatchRefused(int(error.get("err_code", error.get("code", 0))))
