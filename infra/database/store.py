@@ -6,12 +6,13 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Connection, Engine, MetaData, Table, create_engine, event, insert, select
+from sqlalchemy import Connection, Engine, MetaData, Table, bindparam, create_engine, event, select
+from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import StaticPool
 
@@ -24,32 +25,40 @@ GROUP = 64
 """Most changes that share one commit."""
 
 
+class _Statements:
+    """Statements that every change uses, built once: building one costs as much as running it."""
+
+    def __init__(self, tables: Mapping[str, Table]) -> None:
+        inbox, outbox = tables["inbox"], tables["outbox"]
+        self.note = insert(inbox).on_conflict_do_nothing()
+        self.send = insert(outbox)
+        self.sent = select(outbox.c.n).where(outbox.c.message_id == bindparam("message"))
+
+
 class Transaction:
     """What a change works with: a connection, the inbox, the outbox. Its effects are kept together or not at all."""
 
-    def __init__(self, connection: Connection, tables: dict[str, Table]) -> None:
+    def __init__(self, connection: Connection, tables: Mapping[str, Table], statements: _Statements) -> None:
         self.connection = connection
         self.tables = tables
-        self._inbox, self._outbox = tables["inbox"], tables["outbox"]
+        self._statements = statements
         self.sent = False
 
     def first_time(self, message_id: MessageId) -> bool:
         """Note that a message is handled; false if it was before, and nothing is to be done."""
-        if self.connection.execute(select(self._inbox.c.message_id).where(self._inbox.c.message_id == message_id)).first():
-            return False
-        self.connection.execute(insert(self._inbox).values(message_id=message_id, handled_at=now_ms()))
-        return True
+        noted = self.connection.execute(self._statements.note, {"message_id": message_id, "handled_at": now_ms()})
+        return noted.rowcount == 1
 
     def has_sent(self, message_id: MessageId) -> bool:
         """Whether a message was put into the outbox before."""
-        return self.connection.execute(select(self._outbox.c.n).where(self._outbox.c.message_id == message_id)).first() is not None
+        return self.connection.execute(self._statements.sent, {"message": message_id}).first() is not None
 
     def send(self, *envelopes: Envelope) -> None:
         """Put messages into the outbox, in order: the relay publishes them after the commit."""
-        self.sent = True
         rows = [{"message_id": e.id, "subject": e.subject, "body": e.dump(), "made_at": now_ms()} for e in envelopes]
         if rows:
-            self.connection.execute(insert(self._outbox), rows)
+            self.sent = True
+            self.connection.execute(self._statements.send, rows)
 
 
 @dataclass
@@ -70,6 +79,7 @@ class Store:
             common_tables(metadata)
         self.metadata = metadata
         self.url = url
+        self._statements = _Statements(metadata.tables)
         self._engine = _engine(url, synchronous)
         self._changes: queue.SimpleQueue[_Change | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="writer", daemon=True)
@@ -126,14 +136,17 @@ class Store:
                 item.loop.call_soon_threadsafe(self._answer, item)
 
     def _apply(self, connection: Connection, item: _Change) -> None:
-        transaction = Transaction(connection, dict(self.metadata.tables))
+        transaction = Transaction(connection, self.metadata.tables, self._statements)
+        # The driver's own savepoints: SQLAlchemy's cost more than the change they guard.
+        connection.exec_driver_sql("SAVEPOINT change")
         try:
-            with connection.begin_nested():
-                item.result = item.apply(transaction)
+            item.result = item.apply(transaction)
         except Exception as error:  # noqa: BLE001  # it belongs to this change alone; the others of the group go on
+            connection.exec_driver_sql("ROLLBACK TO change")
             item.error = error
         else:
             item.sent = transaction.sent
+        connection.exec_driver_sql("RELEASE change")
 
     def _answer(self, item: _Change) -> None:
         if item.sent and item.error is None:

@@ -92,11 +92,11 @@ class Jobs:
             failed = JobFailed(job=row.job, attempt=row.attempt, code="worker-lost", never_started=_unused(row, command))
             self._end(tx, envelope, row.job, JobState.FAILED, failed)
             return None
-        if not self._paid(tx, envelope, row, command):
+        if not self._paid(tx, envelope, row, command, lost):
             return None
         return self._start(tx, envelope, row, command, lost)
 
-    def _paid(self, tx: Transaction, envelope: Envelope, row: Row[Any], command: RunJob) -> bool:
+    def _paid(self, tx: Transaction, envelope: Envelope, row: Row[Any], command: RunJob, lost: int) -> bool:
         """Whether the mechanism may run; if what was granted has been used up by a run that left nothing, ask for more."""
         grant = command.grant
         if grant is None or grant.use is not Use.CHARGE or row.measurements is not None or row.mechanism_runs < grant.attempt:
@@ -110,8 +110,11 @@ class Jobs:
             attempt=row.mechanism_runs + 1,
             then=command.model_copy(update={"grant": None}),
         )
-        self._set(tx, row.job, state=JobState.QUEUED, lease_until=0)
-        tx.send(self._caused(envelope, again, f"reserve:{row.job}", again.attempt))
+        self._set(tx, row.job, state=JobState.QUEUED, lost=lost, lease_until=0)
+        asked = self._caused(envelope, again, f"reserve:{row.job}", again.attempt)
+        # The command may come again before the keeper has answered.
+        if not tx.has_sent(asked.id):
+            tx.send(asked)
         return False
 
     def _start(self, tx: Transaction, envelope: Envelope, row: Row[Any], command: RunJob, lost: int) -> Lease:
@@ -206,6 +209,11 @@ class Jobs:
             return False
         self._set(tx, command.job, cancel_requested=True)
         return True
+
+    def given_up(self, tx: Transaction, job: JobId) -> int:
+        """Attempts at a job that ended without a result, and so may have left something behind; 0 for any other job."""
+        row = self._row(tx, job)
+        return row.attempt if row is not None and row.state in {JobState.CANCELLED, JobState.FAILED} else 0
 
     def _cancelled(self, row: Row[Any], command: RunJob) -> JobCancelled:
         return JobCancelled(job=row.job, attempt=row.attempt, never_started=_unused(row, command))
