@@ -1,0 +1,143 @@
+"""Why a table cannot be taken in: one class per cause, with a stable code.
+
+No message ever holds a row's value: a column, a line, a count or a type says where to look.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import ClassVar
+
+
+class TableError(ValueError):
+    """The table cannot be used."""
+
+    code: ClassVar[str] = "table-invalid"
+
+    def __init__(self, message: str | None = None, /, **fields: int | str | tuple[int | str, ...]) -> None:
+        """Say what is wrong and what would be right; the class's docstring says so by default.
+
+        ``fields`` is what a program needs to act on the error: JSON-able, and kept when the error crosses a process boundary.
+        """
+        super().__init__(message or inspect.cleandoc(self.__doc__ or ""))
+        self.fields = fields
+
+
+class FileEmpty(TableError):
+    """The file holds no rows: a header line and at least one row are needed."""
+
+    code = "file-empty"
+
+
+class FileBinary(TableError):
+    """The file is not a table: CSV (plain or gzip) or Parquet is needed."""
+
+    code = "file-binary"
+
+
+class FileTruncated(TableError):
+    """The file ends too early: upload it again."""
+
+    code = "file-truncated"
+
+
+class FileDamaged(TableError):
+    """The file cannot be decoded: write and upload it again."""
+
+    code = "file-damaged"
+
+
+class FileTooLarge(TableError):
+    """The file holds more data than is allowed: upload it in parts."""
+
+    code = "file-too-large"
+
+
+class EncodingUnknown(TableError):
+    """The file is not UTF-8: save it as UTF-8."""
+
+    code = "encoding-unknown"
+
+
+class HeaderTooLong(TableError):
+    """The header line does not end: the first line must name the columns."""
+
+    code = "header-too-long"
+
+
+class ColumnUnnamed(TableError):
+    """A column has no name: the first line must name every column."""
+
+    code = "column-unnamed"
+
+
+class ColumnDuplicate(TableError):
+    """Two columns have the same name: names must differ."""
+
+    code = "column-duplicate"
+
+
+class ColumnNameTooLong(TableError):
+    """A column's name is too long: 256 characters is the most."""
+
+    code = "column-name-too-long"
+
+
+class TooManyColumns(TableError):
+    """The table has more columns than are allowed."""
+
+    code = "too-many-columns"
+
+
+class TooManyRows(TableError):
+    """The table has more rows than are allowed."""
+
+    code = "too-many-rows"
+
+
+class RowRagged(TableError):
+    """A row has more or fewer fields than the header: each row must have one field per column."""
+
+    code = "row-ragged"
+
+
+class RowTooLong(TableError):
+    """A row is longer than is allowed; a quote that is never closed is the usual cause."""
+
+    code = "row-too-long"
+
+
+class QuoteOpen(TableError):
+    """The file ends inside a quoted field: close the quote, or upload the whole file."""
+
+    code = "quote-open"
+
+
+class ColumnTypeUnsupported(TableError):
+    """A column holds values of a kind that a table cannot have: numbers, booleans, text, dates and times can be used."""
+
+    code = "column-type-unsupported"
+
+
+class SchemaColumnAbsent(TableError):
+    """The declared schema names a column that the table does not have."""
+
+    code = "schema-column-absent"
+
+
+class SchemaColumnUndeclared(TableError):
+    """The table has a column that the declared schema does not name: declare every column."""
+
+    code = "schema-column-undeclared"
+
+
+class SchemaTypeMismatch(TableError):
+    """A column is declared with a type that its values do not have."""
+
+    code = "schema-type-mismatch"
+
+
+class SchemaBoundInvalid(TableError):
+    """A declared bound is not a value of its column's type."""
+
+    code = "schema-bound-invalid"

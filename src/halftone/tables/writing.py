@@ -1,0 +1,88 @@
+"""A Parquet file written in the background, that is there whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+_GROUP_BYTES = 32 * 2**20
+_GROUP_ROWS = 2**19
+
+
+class TableWriter:
+    """Collects batches into row groups of bounded size, and writes one while the next is made."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+        self._schema = schema
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="parquet")
+        self._batches: list[pa.RecordBatch] = []
+        self._bytes = self._rows = 0
+        self._pending: Future[None] | None = None
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Add rows. Blocks while the disk is behind, so that memory stays bounded."""
+        self._batches.append(batch)
+        self._bytes += batch.nbytes
+        self._rows += batch.num_rows
+        if self._bytes >= _GROUP_BYTES or self._rows >= _GROUP_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._wait()
+        if self._batches:
+            table = pa.Table.from_batches(self._batches, self._schema)
+            self._batches, self._bytes, self._rows = [], 0, 0
+            self._pending = self._pool.submit(self._writer.write_table, table, _GROUP_ROWS)
+
+    def _wait(self) -> None:
+        if self._pending is not None:
+            self._pending.result()
+            self._pending = None
+
+    def finish(self) -> None:
+        """Write what is left, and the footer."""
+        self._flush()
+        self._wait()
+
+    def close(self) -> None:
+        """Let go of the file, finished or not."""
+        self._pool.shutdown()
+        self._writer.close()
+
+
+@contextlib.contextmanager
+def partial(target: Path) -> Iterator[Path]:
+    """A path beside the target that takes its place if the block ends well, and is removed if not."""
+    path = target.with_name(f"{target.name}.part")
+    try:
+        yield path
+        _sync(path)
+        path.replace(target)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def writing(path: Path, schema: pa.Schema) -> Iterator[TableWriter]:
+    """Write batches of one schema to a Parquet file (zstd)."""
+    writer = TableWriter(path, schema)
+    try:
+        yield writer
+        writer.finish()
+    finally:
+        writer.close()
