@@ -125,13 +125,14 @@ class Auditor:
 
     async def take_in(self) -> None:
         """Follow the events for ever; a broker that was replaced is read from its start."""
-        tail = Tail(self._runtime.client, subjects.EVENTS, subjects.STORED_EVENTS_ALL)
         position, message_id = await self._runtime.store.write(partial(read_position, subjects.EVENTS))
-        try:
-            await tail.follow(position, message_id, self._append)
-        except PositionLost:
-            log.warning("audit.position_lost", position=position)
-            await tail.follow(0, None, self._append)
+        while True:
+            tail = Tail(self._runtime.client, subjects.EVENTS, subjects.STORED_EVENTS_ALL)
+            try:
+                await tail.follow(position, message_id, self._append)
+            except PositionLost:
+                log.warning("audit.position_lost", position=tail.position)
+                position, message_id = 0, None
 
     async def _append(self, messages: Sequence[Stored]) -> None:
         envelopes = [Envelope.load(message.body) for message in messages]

@@ -102,10 +102,11 @@ def decide(account: Account, cost: Cost) -> Code | None:
     """
     if account.limit is None:
         return "budget-not-set"
-    after = account.spent + account.reserved + cost
-    if after.rho > account.limit.rho:
+    taken = account.spent + account.reserved
+    # Plain integers: a sum that does not fit may be more than a cost can hold.
+    if taken.rho + cost.rho > account.limit.rho:
         return "budget-exhausted"
-    return None if after.delta <= account.limit.delta else "budget-delta-exhausted"
+    return None if taken.delta + cost.delta <= account.limit.delta else "budget-delta-exhausted"
 
 
 def left(account: Account) -> Cost:
@@ -180,7 +181,8 @@ class Ledger:
 def reserve(ledger: Ledger, tx: Transaction, envelope: Envelope, command: ReserveBudget) -> None:
     """Grant or refuse, and pass the job on."""
     run = StepRun(step=command.step, attempt=command.attempt)
-    if ledger.ended(command.job) or ledger.entry(command.account, command.job, run, BudgetReserved) is not None:
+    answers = (BudgetReserved, BudgetRefused, BudgetObserved)
+    if ledger.ended(command.job) or any(ledger.entry(command.account, command.job, run, kind) is not None for kind in answers):
         # Cancelled before its turn, or asked twice under two ids: the first answer stands.
         return
     account = ledger.account(command.account)

@@ -5,18 +5,11 @@ from __future__ import annotations
 import json
 
 from contracts.jobs import Actor, EvaluateSpec, JobSpec, Output
-from contracts.problems import ProblemError
 from contracts.schema import DatasetSchema, TableSchema
 from infra.settings import Settings
 from infra.work.executor import run_executor
-from infra.work.task import Finished, Task
+from infra.work.task import Finished, Task, TaskRefused
 from infra.work.worker import Reporter
-
-
-class CannotCompare(ProblemError):
-    """The two tables cannot be compared."""
-
-    code = "cannot-compare"
 
 
 async def run(settings: Settings) -> None:
@@ -27,20 +20,21 @@ async def run(settings: Settings) -> None:
 def work(task: Task, reporter: Reporter) -> Finished:
     """Compare the tables and store the report. Runs in a worker process.
 
-    Raises CannotCompare, naming the column.
+    Raises TaskRefused, naming the column.
     """
     # Heavy, and only ever wanted in a worker.
     import pyarrow.parquet as pq  # noqa: PLC0415
 
-    from halftone.evaluation import evaluate  # noqa: PLC0415
+    from halftone.evaluation.errors import EvaluationError  # noqa: PLC0415
+    from halftone.evaluation.report import evaluate  # noqa: PLC0415
 
     spec = _spec(task.command.spec)
     reporter.advanced("read", 0.0)
     real, synthetic = (pq.read_table(task.objects.path(ref.table)) for ref in (spec.real, spec.synthetic))
     try:
         report = evaluate(real, synthetic, _declared(task, spec), seed=spec.seed, progress=lambda done: reporter.advanced("measure", done))
-    except ValueError as error:
-        raise CannotCompare(str(error)) from error
+    except EvaluationError as error:
+        raise TaskRefused(error.code, str(error), **error.fields) from error
     stored = task.objects.put(task.object_id("report"), json.dumps(report).encode())
     reporter.advanced("measure", 1.0)
     return Finished(outputs=(Output(role="report", object=stored),))

@@ -8,22 +8,13 @@ from collections.abc import Callable
 from contracts.events import DatasetProfiled, DatasetVersionAdded, Origin
 from contracts.ids import ObjectId
 from contracts.jobs import Actor, IngestSpec, JobSpec, Output
-from contracts.problems import ProblemError
 from contracts.schema import DatasetSchema, TableSchema
 from infra.settings import Settings
 from infra.work.executor import run_executor
-from infra.work.task import Finished, Happened, Task
+from infra.work.task import Finished, Happened, Task, TaskRefused
 from infra.work.worker import Reporter
 
 PARQUET = "application/vnd.apache.parquet"
-
-
-class TableRefused(ProblemError):
-    """The file cannot become a table."""
-
-    def __init__(self, code: str, detail: str, **fields: object) -> None:
-        super().__init__(detail, **fields)
-        self.code = code  # type: ignore[misc]  # the library's own code says more than one for the whole class
 
 
 async def run(settings: Settings) -> None:
@@ -34,7 +25,7 @@ async def run(settings: Settings) -> None:
 def work(task: Task, reporter: Reporter) -> Finished:
     """Store and profile, or only profile anew. Runs in a worker process.
 
-    Raises TableRefused, which names the column, the line or the limit; nothing half-stored stays behind.
+    Raises TaskRefused, which names the column, the line or the limit; nothing half-stored stays behind.
     """
     from halftone.tables.errors import TableError  # noqa: PLC0415  # the library is a worker's to load
 
@@ -44,7 +35,7 @@ def work(task: Task, reporter: Reporter) -> Finished:
     except TableError as error:
         for role in ("table", "proposal", "profile"):
             task.objects.delete(task.object_id(role))
-        raise TableRefused(error.code, str(error), **error.fields) from None
+        raise TaskRefused(error.code, str(error), **error.fields) from None
 
 
 def _store(task: Task, spec: IngestSpec, reporter: Reporter) -> Finished:

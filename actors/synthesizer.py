@@ -7,21 +7,14 @@ import secrets
 from contracts.events import DatasetVersionAdded, Origin
 from contracts.ids import ObjectId
 from contracts.jobs import Actor, JobSpec, Output, SynthesizeSpec
-from contracts.problems import ProblemError
 from contracts.schema import DatasetSchema, TableSchema
 from infra.settings import Settings
 from infra.work.executor import run_executor
-from infra.work.task import Finished, Happened, Task
+from infra.work.task import Finished, Happened, Task, TaskRefused
 from infra.work.worker import Reporter
 
 PARQUET = "application/vnd.apache.parquet"
 BINARY = "application/octet-stream"
-
-
-class CannotSynthesize(ProblemError):
-    """The declared schema and the engine do not go together."""
-
-    code = "cannot-synthesize"
 
 
 async def run(settings: Settings) -> None:
@@ -32,7 +25,7 @@ async def run(settings: Settings) -> None:
 def work(task: Task, reporter: Reporter) -> Finished:
     """Measure (unless an earlier attempt has), fit, draw. Runs in a worker process.
 
-    Raises ProblemError where parameters and declared schema cannot lead to a table. Nothing that is raised depends on the rows.
+    Raises TaskRefused where parameters and declared schema cannot lead to a table. Nothing that is raised depends on the rows.
     """
     spec = _spec(task.command.spec)
     measurements = task.measurements
@@ -60,7 +53,7 @@ def _measure(task: Task, spec: SynthesizeSpec, reporter: Reporter) -> ObjectId:
         handle = open_handle(table, schema, grant.cost.rho)
         measured = engine(spec.engine).measure(handle, schema, grant.cost.rho, lambda done, _: reporter.advanced("measure", done / 2))
     except ValueError as error:
-        raise CannotSynthesize(str(error)) from error
+        raise TaskRefused(getattr(error, "code", "cannot-synthesize"), str(error)) from error
     return task.objects.put(task.object_id("measurements"), measured.to_bytes(), BINARY, ".measurements")
 
 

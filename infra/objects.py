@@ -54,16 +54,18 @@ class Objects:
         final = self._path(object_id)
         final.parent.mkdir(parents=True, exist_ok=True)
         draft = Draft(final.with_name(f"{object_id}.{os.getpid()}.part"))
+        note = draft.path.with_suffix(".json.part")
         try:
             yield draft
             size, digest = _measure(draft.path)
             info = ObjectInfo(id=object_id, media_type=media_type, extension=extension, size=size, sha256=digest, rows=draft.rows)
             _replace(draft.path, final)
-            note = draft.path.with_suffix(".json.part")
             note.write_text(info.model_dump_json())
+            # Until this is there, so is no object: a writer killed before it leaves nothing that can be read.
             _replace(note, _info_path(final))
         finally:
             draft.path.unlink(missing_ok=True)
+            note.unlink(missing_ok=True)
 
     def put(self, object_id: ObjectId, content: bytes, media_type: str = "application/json", extension: str = ".json") -> ObjectId:
         """Keep a small object."""
@@ -81,7 +83,7 @@ class Objects:
     def path(self, object_id: ObjectId) -> Path:
         """The file to read. Raises ObjectMissing."""
         path = self._path(object_id)
-        if not path.exists():
+        if not (_info_path(path).exists() and path.exists()):
             raise ObjectMissing(object_id)
         return path
 

@@ -43,4 +43,3 @@ async def publish_batch(client: Client, messages: Sequence[tuple[str, str, bytes
 
 def _headers(batch: str, number: int, message_id: str) -> dict[str, str]:
     return {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number), "Nats-Msg-Id": message_id, "Content-Type": CONTENT_TYPE}
-

@@ -20,14 +20,15 @@ RECONNECT_EVERY = 0.25
 
 async def connect(url: str, user: str) -> Client:
     """Connect as a user. Reconnects for ever: what is unsent meanwhile waits in the outbox, not in the client."""
+    client = Client()
 
     async def on_disconnect() -> None:
-        log.warning("bus.disconnected", user=user)
+        if not client.is_closed:
+            log.warning("bus.disconnected", user=user)
 
     async def on_reconnect() -> None:
         log.warning("bus.reconnected", user=user)
 
-    client = Client()
     await client.connect(
         url,
         name=user,

@@ -13,14 +13,13 @@ from pydantic import ValidationError
 
 from contracts.envelope import Envelope, UnknownMessage
 from infra.bus.connection import RECONNECT_EVERY, on_error
-from infra.bus.runs import LATER_SECONDS, bury
+from infra.bus.runs import FETCH_SECONDS, LATER_SECONDS, bury
 from infra.bus.topology import Durable, inbox_prefix
 from infra.home import BusAccess
 from infra.runtime import Runtime
 
 log = structlog.get_logger()
 
-FETCH_SECONDS = 20.0
 Handle = Callable[[Envelope], Awaitable[None]]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from infra.database.store import Store, Transaction
 log = structlog.get_logger()
 
 FETCH = 512
-"""Rows read from the outbox at a time."""
+"""Rows read at a time, of commands and of everything else: commands that wait for their place never hide what follows them."""
 BATCH_FROM = 8
 """From so many waiting messages of one stream on, an atomic batch (one fsync for all) beats single publishes."""
 BUSY = 10077
@@ -50,9 +51,9 @@ class Relay:
         self._client = client
         self._js: JetStreamContext = jetstream(client)
         self._outbox = store.metadata.tables["outbox"]
-        self._waiting: dict[MessageId, asyncio.Future[int]] = {}
+        self._waiting: defaultdict[MessageId, set[asyncio.Future[int]]] = defaultdict(set)
         self.backlog = 0
-        """Rows seen waiting at the last look, at most FETCH."""
+        """Rows seen waiting at the last look, at most twice FETCH."""
 
     async def run(self) -> None:
         """Publish for ever. Raises nothing that passes: the broker may be away for as long as it likes."""
@@ -63,28 +64,29 @@ class Relay:
             self._announce(sent)
             self.backlog = len(rows)
             sent = await self._publish(rows) if rows else []
-            if rows and not sent:
-                await asyncio.sleep(RETRY_SECONDS)
-            elif not rows:
-                await self._store.outgoing.wait()
+            if not sent:
+                # What waits for its place is tried again after a while, and does not hold up what comes meanwhile.
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._store.outgoing.wait(), RETRY_SECONDS if rows else None)
 
-    def _advance(self, sent: Sequence[Sent], tx: Transaction) -> list[Row[tuple[int, str, str, bytes]]]:
+    def _advance(self, sent: Sequence[Sent], tx: Transaction) -> list[Row[int, str, str, bytes]]:
         """Mark what was sent and read what is next, in one transaction."""
         t = self._outbox
         if sent:
             mark = update(t).where(t.c.n == bindparam("row")).values(sequence=bindparam("at"))
             tx.connection.execute(mark, [{"row": s.n, "at": s.sequence} for s in sent])
         query = select(t.c.n, t.c.message_id, t.c.subject, t.c.body).where(t.c.sequence.is_(None)).order_by(t.c.n).limit(FETCH)
-        return list(tx.connection.execute(query))
+        command = t.c.subject.startswith(subjects.COMMANDS_ALL.removesuffix(">"))
+        return [row for part in (command, ~command) for row in tx.connection.execute(query.where(part))]
 
-    async def _publish(self, rows: Sequence[Row[tuple[int, str, str, bytes]]]) -> list[Sent]:
+    async def _publish(self, rows: Sequence[Row[int, str, str, bytes]]) -> list[Sent]:
         streams = defaultdict(list)
         for row in rows:
             streams[subjects.stream_of(row.subject)].append(row)
         done = await asyncio.gather(*(self._publish_stream(stream, waiting) for stream, waiting in streams.items()))
         return [s for part in done for s in part]
 
-    async def _publish_stream(self, stream: str, rows: Sequence[Row[tuple[int, str, str, bytes]]]) -> list[Sent]:
+    async def _publish_stream(self, stream: str, rows: Sequence[Row[int, str, str, bytes]]) -> list[Sent]:
         if len(rows) >= BATCH_FROM:
             try:
                 first = await publish_batch(self._client, [(r.subject, r.message_id, r.body) for r in rows])
@@ -97,7 +99,7 @@ class Relay:
                 return [Sent(row.n, row.message_id, first + i) for i, row in enumerate(rows)]
         return await self._publish_singly(stream, rows)
 
-    async def _publish_singly(self, stream: str, rows: Sequence[Row[tuple[int, str, str, bytes]]]) -> list[Sent]:
+    async def _publish_singly(self, stream: str, rows: Sequence[Row[int, str, str, bytes]]) -> list[Sent]:
         sent = []
         for row in rows:
             headers = {"Nats-Msg-Id": row.message_id, "Content-Type": CONTENT_TYPE}
@@ -116,14 +118,17 @@ class Relay:
 
     async def published(self, message_id: MessageId) -> int:
         """Wait for the sequence of a message that was put into the outbox. Ask before the change is written."""
-        future = self._waiting.setdefault(message_id, asyncio.get_running_loop().create_future())
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiting[message_id].add(future)
         try:
-            return await asyncio.shield(future)
+            return await future
         finally:
-            self._waiting.pop(message_id, None)
+            self._waiting[message_id].discard(future)
+            if not self._waiting[message_id]:
+                del self._waiting[message_id]
 
     def _announce(self, sent: Sequence[Sent]) -> None:
         for s in sent:
-            future = self._waiting.get(s.message_id)
-            if future is not None and not future.done():
-                future.set_result(s.sequence)
+            for future in self._waiting.get(s.message_id, ()):
+                if not future.done():
+                    future.set_result(s.sequence)

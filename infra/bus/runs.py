@@ -23,7 +23,8 @@ from infra.runtime import Runtime
 
 log = structlog.get_logger()
 
-FETCH_SECONDS = 20.0
+FETCH_SECONDS = 5.0
+"""A fetch that a broker forgets, because it ends, holds its slot up for so long at most."""
 LATER_SECONDS = 2.0
 
 
@@ -81,10 +82,14 @@ class RunLoop:
         except (ValidationError, UnknownMessage) as error:
             await bury(self._runtime.store, self._runtime.source, message, "unreadable")
             log.warning("message.unreadable", subject=message.subject, error=type(error).__name__)
-            await message.ack()
+            await settle(message, Verdict.DONE)
             return
         try:
             verdict = await self._handler(Delivery(envelope, message.in_progress))
+        except asyncio.CancelledError:
+            # This process stops: another instance, or the next run of this one, need not wait for the message.
+            await asyncio.shield(settle(message, Verdict.LATER))
+            raise
         except Exception:
             log.exception("message.failed", type=envelope.type, message=envelope.id)
             verdict = Verdict.LATER

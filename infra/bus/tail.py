@@ -15,6 +15,8 @@ import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
+from nats.js.api import StatusCode
 
 from contracts.ids import MessageId
 
@@ -50,17 +52,18 @@ class Tail:
     def __init__(self, client: Client, stream: str, repeated: str) -> None:
         self._client, self._stream, self._repeated = client, stream, repeated
         self._news: asyncio.Queue[Stored] = asyncio.Queue(PENDING)
+        self._message_id: MessageId | None = None
+        self._checked: int | None = None
         self.position = 0
         """Sequence up to which everything was applied."""
         self.last = 0
         """Last sequence that the broker was seen to hold."""
 
     async def follow(self, position: int, message_id: MessageId | None, apply: Apply) -> None:
-        """Apply everything after a position, for ever. Raises PositionLost."""
-        self.position = position
+        """Apply everything after a position, for ever. Raises PositionLost, also when the stream is replaced meanwhile."""
+        self.position, self._message_id = position, message_id
         subscription = await self._client.subscribe(self._repeated, cb=self._hear)
         try:
-            await self._check(position, message_id)
             await self._catch_up(apply)
             while True:
                 try:
@@ -74,7 +77,10 @@ class Tail:
                 await subscription.unsubscribe()
 
     async def _take(self, first: Stored, apply: Apply) -> None:
-        """Apply a run of news; fetch instead where one is missing."""
+        """Apply a run of news; fetch instead where one is missing, or where the broker may be another than before."""
+        if self._checked != self._connection():
+            await self._catch_up(apply)
+            return
         run: list[Stored] = []
         expected = self.position + 1
         heard: Stored | None = first
@@ -86,11 +92,18 @@ class Tail:
                 break
             heard = None if self._news.empty() else self._news.get_nowait()
         if run:
-            await apply(run)
-            self.position = run[-1].sequence
-            self.last = max(self.last, self.position)
-        if heard is not None:
+            await self._applied(run, apply)
+        if heard is not None or not run:
             await self._catch_up(apply)
+
+    async def _applied(self, run: Sequence[Stored], apply: Apply) -> None:
+        await apply(run)
+        self.position, self._message_id = run[-1].sequence, run[-1].message_id
+        self.last = max(self.last, self.position)
+
+    def _connection(self) -> int:
+        """Which connection this is, counted by the client."""
+        return int(self._client.stats["reconnects"])
 
     async def _hear(self, message: Msg) -> None:
         stored = _stored(message, "Nats-Sequence")
@@ -99,34 +112,31 @@ class Tail:
         self.last = max(self.last, stored.sequence)
         self._news.put_nowait(stored)
 
-    async def _check(self, position: int, message_id: MessageId | None) -> None:
-        """The message at the position must be the one that was read there."""
-        if not position:
-            return
-        try:
-            async for held in self._fetch(position, 1):
-                if held.sequence == position and held.message_id == message_id:
-                    return
-        except (NatsError, TimeoutError) as error:
-            raise ConnectionError("the broker does not answer") from error
-        raise PositionLost(f"{self._stream} at {position} is not what was read there")
-
     async def _catch_up(self, apply: Apply) -> None:
+        """Fetch what follows the position, along with what lies there: it must be the message that was read."""
         while True:
+            connection = self._connection()
             try:
-                batch = [m async for m in self._fetch(self.position + 1, FETCH)]
+                held = [m async for m in self._fetch(max(1, self.position), FETCH)]
             except (NatsError, TimeoutError, OSError) as error:
                 log.info("tail.broker_away", stream=self._stream, error=type(error).__name__)
                 await asyncio.sleep(LOOK_EVERY / 4)
                 return
+            batch = self._after_position(held)
+            self._checked = connection
             if not batch:
                 return
-            await apply(batch)
-            self.position = batch[-1].sequence
-            self.last = max(self.last, self.position)
+            await self._applied(batch, apply)
+
+    def _after_position(self, held: Sequence[Stored]) -> Sequence[Stored]:
+        if not self.position:
+            return held
+        if not held or (held[0].sequence, held[0].message_id) != (self.position, self._message_id):
+            raise PositionLost(f"{self._stream} at {self.position} is not what was read there")
+        return held[1:]
 
     async def _fetch(self, start: int, count: int) -> AsyncIterator[Stored]:
-        """Messages from a sequence on, by direct batch get (ADR-31)."""
+        """Messages from a sequence on, by direct batch get (ADR-31). Raises NoRespondersError while the stream is not there."""
         inbox = self._client.new_inbox()
         replies = await self._client.subscribe(inbox)
         try:
@@ -135,9 +145,12 @@ class Tail:
             while True:
                 message = await replies.next_msg(timeout=5)
                 stored = _stored(message, "Nats-Sequence")
-                if stored is None:
+                if stored is not None:
+                    yield stored
+                elif (message.headers or {}).get("Status") == StatusCode.SERVICE_UNAVAILABLE:
+                    raise NoRespondersError
+                else:
                     return
-                yield stored
         finally:
             if not self._client.is_closed:
                 await replies.unsubscribe()

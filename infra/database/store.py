@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 import time
@@ -71,6 +72,10 @@ class _Change:
     sent: bool = field(default=False)
 
 
+class StoreClosed(RuntimeError):
+    """The database was closed: nothing is written any more."""
+
+
 class Store:
     """One database. ``write`` runs a change in a transaction on the writer's thread and answers once it is on disk."""
 
@@ -83,6 +88,7 @@ class Store:
         self._engine = _engine(url, synchronous)
         self._changes: queue.SimpleQueue[_Change | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="writer", daemon=True)
+        self._closed = False
         self.outgoing = asyncio.Event()
         """Set when a commit has put something into the outbox."""
 
@@ -92,13 +98,19 @@ class Store:
 
     async def close(self) -> None:
         """Finish what is queued, then close."""
+        self._closed = True
         if self._thread.is_alive():
             self._changes.put(None)
             await asyncio.to_thread(self._thread.join)
         self._engine.dispose()
 
     async def write(self, change: Callable[[Transaction], T]) -> T:
-        """Apply a change; its result is given once the commit is durable. A change that raises leaves no trace."""
+        """Apply a change; its result is given once the commit is durable. A change that raises leaves no trace.
+
+        Raises what the change raises, or StoreClosed.
+        """
+        if self._closed:
+            raise StoreClosed(self.url)
         loop = asyncio.get_running_loop()
         item = _Change(change, loop, loop.create_future())
         self._changes.put(item)
@@ -132,7 +144,7 @@ class Store:
                 item.error = item.error or error
         for item in group:
             # The loop may be gone at shutdown: what was committed is committed, and nobody waits for the answer.
-            if not item.loop.is_closed():
+            with contextlib.suppress(RuntimeError):
                 item.loop.call_soon_threadsafe(self._answer, item)
 
     def _apply(self, connection: Connection, item: _Change) -> None:

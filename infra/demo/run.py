@@ -116,7 +116,7 @@ async def _bring_in(api: Api) -> str:
     await _follow(api, registered["job"], "ingest")
     dataset = str(registered["dataset"])
     attested = await api.put(f"/v1/datasets/{dataset}/schema", json.loads((HERE / "adult-schema.json").read_text()))
-    columns = attested["tables"]["tables"][0]["columns"]
+    columns = attested["tables"][0]["columns"]
     console.print(f"  schema of {len(columns)} columns attested by {attested['attested_by']}: an engine under privacy knows only this")
     return dataset
 
@@ -146,10 +146,11 @@ async def _evaluate(api: Api, synthetic: str, results: Path) -> None:
     await _follow(api, accepted["id"], "evaluate")
     report = await api.get(f"/v1/evaluations/{accepted['id']}")
     (results / "evaluation.json").write_text(json.dumps(report, indent=1))
-    table = Table("figure", "synthetic", "floor (independent columns)", "ceiling (real against real)", box=None)
-    for figure in report["figures"][:4]:
-        table.add_row(figure["name"], *(f"{figure[key]:.4f}" for key in ("value", "floor", "ceiling")))
+    table = Table("figure", "synthetic", "floor", "ceiling", box=None)
+    for name, figure in report["figures"].items():
+        table.add_row(name.replace("_", " "), *(f"{figure[key]:.4f}" for key in ("value", "floor", "ceiling")))
     console.print(table)
+    console.print(f"  floor: {report['floor']}\n  ceiling: {report['ceiling']}")
 
 
 async def _show_ledger(api: Api, dataset: str) -> str:

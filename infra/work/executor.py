@@ -27,7 +27,7 @@ from infra.database.store import Transaction
 from infra.runtime import Runtime, running
 from infra.settings import Settings
 from infra.work.jobs import Busy, Jobs, Lease, job_table
-from infra.work.task import REPORT, RESULTS, Advanced, Broken, Finished, Limits, Measured, Task
+from infra.work.task import REPORT, RESULTS, Advanced, Broken, Finished, Limits, Measured, Task, result_id
 
 log = structlog.get_logger()
 
@@ -72,7 +72,7 @@ class Executor:
         except Busy:
             return Verdict.LATER
         if lease is None:
-            await self._consume(command)
+            await self._tidy(command)
             return Verdict.DONE
         return await self._attempt(lease, delivery)
 
@@ -110,8 +110,7 @@ class Executor:
         ended = await self._store.write(change)
         if not ended:
             return Verdict.LATER
-        await self._clear_all(lease)
-        await self._consume(lease.command)
+        await self._tidy(lease.command)
         return Verdict.DONE
 
     async def _work(self, lease: Lease) -> Finished | Broken:
@@ -127,6 +126,9 @@ class Executor:
         )
         self._workers[job] = worker
         try:
+            # A cancellation that came before there was a worker to end has left its mark.
+            if await self._store.write(lambda tx: self._jobs.cancel_requested(tx, lease)):
+                raise WorkerLost("cancelled before its worker began")
             assert worker.stdin is not None  # noqa: S101  # asked for above
             worker.stdin.write(self._task(lease).model_dump_json().encode() + b"\n")
             await worker.stdin.drain()
@@ -170,20 +172,25 @@ class Executor:
     async def _write_end(self, lease: Lease, end: Finished | Broken) -> None:
         state = await self._store.write(partial(self._ended, lease, end))
         if state is None:
-            await self._clear(lease, lease.attempt, frozenset())
+            await self._clear(lease.command.job, lease.attempt)
             return
         kept = {output.object for output in end.outputs} if isinstance(end, Finished) and state is JobState.COMPLETED else set()
-        await self._clear_all(lease, kept)
+        await self._clear_all(lease.command.job, lease.attempt, kept)
         await self._consume(lease.command)
 
-    async def _clear_all(self, lease: Lease, kept: AbstractSet[ObjectId] = frozenset()) -> None:
-        """Remove what any attempt wrote that nobody will refer to."""
-        for attempt in range(1, lease.attempt + 1):
-            await self._clear(lease, attempt, kept)
+    async def _tidy(self, command: RunJob) -> None:
+        """Remove what a job left that ended without a result, also where whoever ended it died before doing so."""
+        attempts = await self._store.write(lambda tx: self._jobs.given_up(tx, command.job))
+        await self._clear_all(command.job, attempts)
+        await self._consume(command)
 
-    async def _clear(self, lease: Lease, attempt: int, kept: AbstractSet[ObjectId]) -> None:
-        task = self._task(lease).model_copy(update={"attempt": attempt})
-        for object_id in {task.object_id(role) for role in RESULTS} - kept:
+    async def _clear_all(self, job: JobId, attempts: int, kept: AbstractSet[ObjectId] = frozenset()) -> None:
+        """Remove what any attempt wrote that nobody will refer to."""
+        for attempt in range(1, attempts + 1):
+            await self._clear(job, attempt, kept)
+
+    async def _clear(self, job: JobId, attempt: int, kept: AbstractSet[ObjectId] = frozenset()) -> None:
+        for object_id in {result_id(job, attempt, role) for role in RESULTS} - kept:
             await asyncio.to_thread(self._runtime.objects.delete, object_id)
 
     async def _consume(self, command: RunJob) -> None:

@@ -9,9 +9,18 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from contracts.commands import RunJob
 from contracts.events import Event
-from contracts.ids import Code, ObjectId, derived_id
+from contracts.ids import Code, JobId, ObjectId, derived_id
 from contracts.jobs import Output
+from contracts.problems import ProblemError
 from infra.objects import Objects
+
+
+class TaskRefused(ProblemError):
+    """The job cannot be done as it was asked."""
+
+    def __init__(self, code: Code, detail: str, **fields: Any) -> None:
+        super().__init__(detail, **fields)
+        self.code = code  # type: ignore[misc]  # the library's own code says more than one for the whole class
 
 
 class _Line(BaseModel):
@@ -42,8 +51,13 @@ class Task(_Line):
         return Objects(self.objects_directory)
 
     def object_id(self, role: Code) -> ObjectId:
-        """The id of an output: another attempt writes under another, so that a stale one disturbs nothing."""
-        return derived_id("obj", self.command.job, str(self.attempt), role)
+        """The id of an output of this attempt."""
+        return result_id(self.command.job, self.attempt, role)
+
+
+def result_id(job: JobId, attempt: int, role: Code) -> ObjectId:
+    """The id of an output: another attempt writes under another, so that a stale one disturbs nothing."""
+    return derived_id("obj", job, str(attempt), role)
 
 
 RESULTS: tuple[Code, ...] = ("table", "proposal", "profile", "measurements", "model", "report")

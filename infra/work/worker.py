@@ -48,15 +48,29 @@ class Reporter:
 Work = Callable[[Task, Reporter], Finished]
 
 
+class WorkFailed(ProblemError):
+    """The job failed for a reason that is not its own; its log says more."""
+
+    status, code = 500, "internal-error"
+
+
 def perform(task: Task, reporter: Reporter) -> None:
-    """Do the task and report its end. An error that is nobody's input is left to end the process."""
+    """Do the task and report its end. What may pass (the disk, memory) is left to end the process: then it is tried again."""
     module, _, name = task.entry.partition(":")
     work = cast("Work", getattr(importlib.import_module(module), name))
     try:
         reporter.say(work(task, reporter))
     except ProblemError as error:
-        document = error.document().model_dump(mode="json")
-        reporter.say(Broken(code=error.code, problem=document, log=traceback.format_exc()))
+        reporter.say(_broken(error))
+    except (OSError, MemoryError):
+        raise
+    except Exception:  # noqa: BLE001  # a defect of ours, or of a library: it would fail again
+        # What others see must not depend on the rows: the traceback goes to the log, for those with the right to raw data.
+        reporter.say(_broken(WorkFailed()))
+
+
+def _broken(error: ProblemError) -> Broken:
+    return Broken(code=error.code, problem=error.document().model_dump(mode="json"), log=traceback.format_exc())
 
 
 def main() -> None:
