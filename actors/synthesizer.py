@@ -80,7 +80,13 @@ def _generate(task: Task, spec: SynthesizeSpec, stored: ObjectId, reporter: Repo
 
 
 def _schema(task: Task, spec: SynthesizeSpec) -> TableSchema:
-    return DatasetSchema.model_validate_json(task.objects.read(spec.declared)).tables[0]
+    schema = DatasetSchema.model_validate_json(task.objects.read(spec.declared)).tables[0]
+    for column in schema.columns:
+        if column.attested_by is None:
+            raise TaskRefused(
+                "schema-not-attested", f"column {column.name!r}: nobody has attested that its domain is public", column=column.name
+            )
+    return schema
 
 
 def _spec(spec: JobSpec) -> SynthesizeSpec:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Set as AbstractSet
 from functools import partial
@@ -34,6 +35,10 @@ log = structlog.get_logger()
 HEARTBEAT_SECONDS = ACK_WAIT / 3
 LINE_BYTES = 16 << 20
 """Longest report of a worker."""
+
+
+WORKER_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+"""Workers run side by side: threads of one that wait for those of another cost several times what they gain."""
 
 
 class WorkerLost(RuntimeError):
@@ -120,6 +125,7 @@ class Executor:
             sys.executable,
             "-m",
             "infra.work.worker",
+            env=os.environ | WORKER_ENVIRONMENT,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=LINE_BYTES,

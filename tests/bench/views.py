@@ -24,6 +24,7 @@ from contracts.events import Event, JobAccepted, JobCompleted, JobStarted
 from contracts.ids import JobId, new_id
 from contracts.jobs import NoopSpec, Output
 from infra.bus.tail import FETCH, Stored
+from infra.database.store import Transaction
 
 TARGET = 20_000  # events/s
 READS = 500
@@ -47,12 +48,16 @@ def stored(count: int) -> list[Stored]:
     return messages[:count]
 
 
+def folded(fold: Fold, messages: list[Stored], tx: Transaction) -> None:
+    fold.apply(messages, tx.connection)
+
+
 async def rebuild(views: Views, messages: list[Stored]) -> float:
     """Fold everything; seconds."""
     fold = Fold(views.tables, subjects.EVENTS)
     begin = time.perf_counter()
     for at in range(0, len(messages), FETCH):
-        await views.write(partial(fold.apply, messages[at : at + FETCH]))
+        await views.write(partial(folded, fold, messages[at : at + FETCH]))
     return time.perf_counter() - begin
 
 
@@ -61,7 +66,7 @@ async def single(views: Views, messages: list[Stored]) -> list[float]:
     fold, times = Fold(views.tables, subjects.EVENTS), []
     for message in messages:
         begin = time.perf_counter()
-        await views.write(partial(fold.apply, [message]))
+        await views.write(partial(folded, fold, [message]))
         times.append((time.perf_counter() - begin) * 1e3)
     return times
 

@@ -1,0 +1,1 @@
+"""Synthetic tables: encoders, engines and the models they fit."""
