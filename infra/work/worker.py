@@ -25,13 +25,13 @@ class Reporter:
 
     def __init__(self, out: int, acknowledged: int) -> None:
         self._out, self._acknowledged = out, acknowledged
-        self._last = 0.0
+        self._last, self._step = 0.0, ""
 
     def advanced(self, step: Code, fraction: float) -> None:
         """Say how far the work is, in [0, 1] of the whole job; the executor hears of it a few times a second."""
         now = time.monotonic()
-        if now - self._last >= REPORT_EVERY or fraction >= 1:
-            self._last = now
+        if step != self._step or now - self._last >= REPORT_EVERY or fraction >= 1:
+            self._last, self._step = now, step
             self.say(Advanced(step=step, fraction=min(1.0, max(0.0, fraction))))
 
     def measured(self, object_id: ObjectId) -> None:
