@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import secrets
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from contracts import subjects
 from contracts.base import Contract, Message
@@ -29,6 +29,10 @@ MESSAGES: dict[str, type[Message]] = {kind.TYPE: kind for kind in (*COMMANDS, *E
 """Every message by its CloudEvents type."""
 
 
+TraceParent = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")]
+"""W3C Trace Context."""
+
+
 class UnknownMessage(ValueError):
     """The message is of a type that this version does not know."""
 
@@ -38,8 +42,8 @@ class Context(Contract):
 
     principal: PrincipalId = ADMINISTRATOR
     project: ProjectId = DEFAULT_PROJECT
-    correlation: str
-    traceparent: str | None = None
+    correlation: MessageId
+    traceparent: TraceParent | None = None
 
     @classmethod
     def new(cls, principal: PrincipalId = ADMINISTRATOR, project: ProjectId = DEFAULT_PROJECT, traceparent: str | None = None) -> Context:
@@ -52,15 +56,15 @@ class Envelope(Contract):
 
     specversion: Literal["1.0"] = "1.0"
     id: MessageId = Field(description="also Nats-Msg-Id; derived from its cause, so that a retry makes the same one")
-    type: str
-    source: str = Field(description="who sent it: /actors/<actor> or /edge")
-    subject: str = Field(description="the NATS subject it is published on")
-    time: str = Field(description="RFC 3339, UTC")
+    type: str = Field(pattern=r"^halftone\.[a-z_]+\.[a-z_]+\.v[0-9]+$")
+    source: str = Field(pattern=r"^/[a-z_/]{1,63}$", description="who sent it: /actors/<actor> or /edge")
+    subject: str = Field(pattern=r"^halftone(\.[a-z0-9_-]+)+$", max_length=255, description="the NATS subject it is published on")
+    time: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$", description="RFC 3339, UTC")
     datacontenttype: Literal["application/json"] = "application/json"
-    dataschema: str
-    correlationid: str = Field(description="shared by everything that one request caused")
+    dataschema: str = Field(pattern=r"^urn:halftone:schema:[a-z0-9._]+$")
+    correlationid: MessageId = Field(description="shared by everything that one request caused")
     causationid: MessageId = Field(description="id of the message that caused this one; its own id if none did")
-    traceparent: str | None = None
+    traceparent: TraceParent | None = None
     principal: PrincipalId
     project: ProjectId
     data: dict[str, Any]

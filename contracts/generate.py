@@ -29,7 +29,7 @@ from contracts.jobs import EXECUTOR, Actor
 from contracts.records import AuditAppended, CheckpointSigned, DeadLetter, Progress
 
 FOLDER = Path(__file__).parent
-EXCERPT = 24
+EXCERPT = 16
 """Lines of a difference that are shown."""
 ENVELOPE, PROGRESS, SIGNAL = "halftone.envelope.v1", "halftone.progress.v1", "halftone.cancel.v1"
 """What is no message in an envelope: the envelope itself, a job's progress, and the empty signal that ends a job at once."""
@@ -155,15 +155,10 @@ class Channel:
         """One for each part that sends or receives here, by name."""
         for action, actors in (("send", self.senders), ("receive", self.receivers)):
             for actor in actors:
-                yield (
-                    f"{actor}.{action}.{self.name}",
-                    {
-                        "action": action,
-                        "channel": {"$ref": f"#/channels/{self.name}"},
-                        "messages": [{"$ref": f"#/channels/{self.name}/messages/{self.message}"}],
-                        "tags": [{"name": str(actor)}],
-                    },
-                )
+                channel = f"#/channels/{self.name}"
+                messages = [{"$ref": f"{channel}/messages/{self.message}"}]
+                document = {"action": action, "channel": {"$ref": channel}, "messages": messages, "tags": [{"name": str(actor)}]}
+                yield f"{actor}.{action}.{self.name}", document
 
 
 def channels() -> list[Channel]:
@@ -216,8 +211,8 @@ def asyncapi() -> JsonObject:
 
 
 def _stream(name: str, subject: str, retention: str) -> JsonObject:
-    repeated = {"repeated-on": subjects.stored(subject)} if name in REPEATED else {}
-    return {"name": name, "subjects": [subject], "retention": retention, **repeated}
+    stream = {"name": name, "subjects": [subject], "retention": retention}
+    return stream | ({"repeated-on": subjects.stored(subject)} if name in REPEATED else {})
 
 
 def _messages() -> JsonObject:
@@ -279,17 +274,21 @@ def _changed(path: str, old: JsonObject, new: JsonObject) -> Iterator[str]:
     if len(before) == len(after) == 1:
         yield from _changed_one(path, before[0], after[0])
         return
-    trials = [[list(_changed_one(path, branch, candidate)) for candidate in after] for branch in before]
-    for trial in trials:
-        yield from min(trial, key=len)
-    if "oneOf" not in new:  # a tagged union may gain members, as an enum may gain values
-        for number, candidate in enumerate(after):
-            if all(trial[number] for trial in trials):
-                yield f"{path or '/'}: takes another type, {candidate.get('type', 'any')}"
+    new_kinds = list(after)
+    for branch in before:
+        trials = [(candidate.get("type") != branch.get("type"), list(_changed_one(path, branch, candidate))) for candidate in after]
+        closest = min(trials, key=lambda trial: (trial[0], len(trial[1])))
+        yield from closest[1]
+        taken = [candidate for candidate, trial in zip(after, trials, strict=True) if trial is closest or not trial[1]]
+        new_kinds = [candidate for candidate in new_kinds if candidate not in taken]
+    # A tagged union may gain members, as an enum may gain values.
+    tagged = [member for union in (new, *new.get("anyOf", ())) for member in union.get("oneOf", ())]
+    yield from (f"{path or '/'}: takes another type, {branch.get('type', 'any')}" for branch in new_kinds if branch not in tagged)
 
 
 def _branches(node: JsonObject) -> list[JsonObject]:
-    return node.get("anyOf") or node.get("oneOf") or [node]
+    inner = node.get("anyOf") or node.get("oneOf")
+    return [node] if inner is None else [branch for each in inner for branch in _branches(each)]
 
 
 def _changed_one(path: str, old: JsonObject, new: JsonObject) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from contracts.base import Contract
-from contracts.cost import LARGEST_DELTA, LARGEST_EPSILON, Cost
+from contracts.cost import LARGEST, LARGEST_DELTA, LARGEST_EPSILON, Cost
 from contracts.ids import AccountId, Code, DatasetId, ObjectId
 
 
@@ -93,10 +93,10 @@ class SynthesizeSpec(Contract):
     source: TableRef
     declared: ObjectId = Field(description="the attested schema")
     engine: Code
-    rows: int | None = Field(default=None, ge=1, description="rows to draw; absent: a noisy count of the real ones")
+    rows: int | None = Field(default=None, ge=1, le=1_000_000_000, description="rows to draw; absent: a noisy count of the real ones")
     epsilon: int = Field(gt=0, le=LARGEST_EPSILON, description="epsilon in 1e-9")
     delta: int = Field(gt=0, le=LARGEST_DELTA, description="delta in 1e-18, the conversion's share included")
-    seed: int | None = Field(default=None, ge=0, lt=2**63, description="seed of the drawing; noise is never seeded")
+    seed: int | None = Field(default=None, ge=0, le=LARGEST, description="seed of the drawing; noise is never seeded")
     target: DatasetId = Field(description="the synthetic dataset to be made")
     account: AccountId
 
@@ -108,7 +108,7 @@ class EvaluateSpec(Contract):
     real: TableRef
     synthetic: TableRef
     declared: ObjectId | None = None
-    seed: int = Field(default=0, ge=0, lt=2**63)
+    seed: int = Field(default=0, ge=0, le=LARGEST)
     account: AccountId
 
 

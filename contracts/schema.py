@@ -5,10 +5,13 @@ A declared domain is public knowledge. What was read off the data is a proposal 
 
 from __future__ import annotations
 
+import datetime as dt
+import math
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StrictInt, StringConstraints, model_validator
 
 from contracts.base import Contract
 
@@ -36,6 +39,13 @@ BOUNDED = frozenset({ColumnType.INTEGER, ColumnType.NUMBER, ColumnType.DATE, Col
 """Types whose public domain is a range."""
 
 
+_ISO: dict[ColumnType, Callable[[str], dt.date | dt.time]] = {
+    ColumnType.DATE: dt.date.fromisoformat,
+    ColumnType.DATETIME: dt.datetime.fromisoformat,
+    ColumnType.TIME: dt.time.fromisoformat,
+}
+
+
 class ColumnSchema(Contract):
     """One column: its type, its public domain, and who said that the domain is public."""
 
@@ -43,7 +53,9 @@ class ColumnSchema(Contract):
     type: ColumnType
     semantic: str | None = Field(default=None, max_length=64, description="what the values mean, e.g. 'country' or 'age'")
     nullable: bool = Field(default=False, description="whether a value may be missing")
-    categories: tuple[int | str, ...] | None = Field(default=None, description="public domain of a categorical column, missing not counted")
+    categories: tuple[StrictInt | str, ...] | None = Field(
+        default=None, description="public domain of a categorical column, missing not counted"
+    )
     minimum: Scalar | None = Field(default=None, description="public lower bound, inclusive")
     maximum: Scalar | None = Field(default=None, description="public upper bound, inclusive")
     granularity: float | None = Field(default=None, gt=0, description="step between values: 1 for whole numbers, 0.01 for cents")
@@ -60,14 +72,37 @@ class ColumnSchema(Contract):
                 raise ValueError(f"column {self.name!r}: categories must name at least one value")
             if len(set(self.categories)) != len(self.categories):
                 raise ValueError(f"column {self.name!r}: a category is listed twice")
-        if (self.minimum is not None or self.maximum is not None) and self.type not in BOUNDED:
-            raise ValueError(f"column {self.name!r}: minimum and maximum do not apply to type {self.type}")
-        if self.minimum is not None and self.maximum is not None:
-            if isinstance(self.minimum, str) != isinstance(self.maximum, str):
-                raise ValueError(f"column {self.name!r}: minimum and maximum must be of one kind")
-            if self.minimum > self.maximum:  # type: ignore[operator]  # of one kind: checked above
-                raise ValueError(f"column {self.name!r}: minimum is above maximum")
+        for bound in (self.minimum, self.maximum):
+            self._check_bound(bound)
+        if self.minimum is not None and self.maximum is not None and self._order(self.minimum) > self._order(self.maximum):
+            raise ValueError(f"column {self.name!r}: minimum is above maximum")
         return self
+
+    def _check_bound(self, bound: Scalar | None) -> None:
+        """A bound is a finite number for numbers, ISO 8601 text for dates and times, and absent for the rest."""
+        if bound is None:
+            return
+        if self.type not in BOUNDED:
+            raise ValueError(f"column {self.name!r}: minimum and maximum do not apply to type {self.type}")
+        parse = _ISO.get(self.type)
+        if parse is None:
+            if isinstance(bound, str) or not math.isfinite(bound):
+                raise ValueError(f"column {self.name!r}: a bound of type {self.type} is a finite number")
+            return
+        try:
+            if not isinstance(bound, str):
+                raise ValueError(bound)
+            parse(bound)
+        except ValueError:
+            raise ValueError(f"column {self.name!r}: a bound of type {self.type} is text in ISO 8601") from None
+
+    def _order(self, bound: Scalar) -> Any:
+        """What bounds of this column are compared by."""
+        parse = _ISO.get(self.type)
+        if parse is None:
+            return bound
+        moment = parse(str(bound))
+        return moment.replace(tzinfo=dt.UTC) if isinstance(moment, dt.datetime) and moment.tzinfo is None else moment
 
     @property
     def domain_declared(self) -> bool:
