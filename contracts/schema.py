@@ -90,9 +90,7 @@ class ColumnSchema(Contract):
                 raise ValueError(f"column {self.name!r}: a bound of type {self.type} is a finite number")
             return
         try:
-            if not isinstance(bound, str):
-                raise ValueError(bound)
-            parse(bound)
+            parse(bound if isinstance(bound, str) else "")
         except ValueError:
             raise ValueError(f"column {self.name!r}: a bound of type {self.type} is text in ISO 8601") from None
 

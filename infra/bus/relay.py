@@ -61,7 +61,6 @@ class Relay:
         while True:
             self._store.outgoing.clear()
             rows = await self._store.write(partial(self._advance, sent))
-            self._announce(sent)
             self.backlog = len(rows)
             sent = await self._publish(rows) if rows else []
             if not sent:
@@ -96,7 +95,9 @@ class Relay:
                 log.info("relay.broker_away", stream=stream, error=type(error).__name__)
                 return []
             else:
-                return [Sent(row.n, row.message_id, first + i) for i, row in enumerate(rows)]
+                sent = [Sent(row.n, row.message_id, first + i) for i, row in enumerate(rows)]
+                self._announce(sent)
+                return sent
         return await self._publish_singly(stream, rows)
 
     async def _publish_singly(self, stream: str, rows: Sequence[Row[int, str, str, bytes]]) -> list[Sent]:
@@ -114,6 +115,8 @@ class Relay:
                 log.info("relay.broker_away", stream=stream, error=type(error).__name__)
                 break
             sent.append(Sent(row.n, row.message_id, ack.seq))
+            # At once: who waits for the broker's word need not wait for our note of it as well.
+            self._announce(sent[-1:])
         return sent
 
     async def published(self, message_id: MessageId) -> int:

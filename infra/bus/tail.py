@@ -67,7 +67,9 @@ class Tail:
             await self._catch_up(apply)
             while True:
                 try:
-                    first = await asyncio.wait_for(self._news.get(), LOOK_EVERY)
+                    # Not wait_for: under Python 3.11 that loses a cancellation which comes at the moment of the news.
+                    async with asyncio.timeout(LOOK_EVERY):
+                        first = await self._news.get()
                 except TimeoutError:
                     await self._catch_up(apply)
                     continue

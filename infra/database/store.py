@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -142,6 +143,9 @@ class Store:
         except BaseException as error:  # noqa: BLE001  # whatever it was, none of the group happened, and each caller must hear it
             for item in group:
                 item.error = item.error or error
+            # A commit that failed has ended the transaction for SQLAlchemy, but not for SQLite.
+            with contextlib.suppress(sqlite3.Error):
+                connection.connection.rollback()
         for item in group:
             # The loop may be gone at shutdown: what was committed is committed, and nobody waits for the answer.
             with contextlib.suppress(RuntimeError):

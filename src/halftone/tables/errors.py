@@ -30,7 +30,7 @@ class FileEmpty(TableError):
 
 
 class FileBinary(TableError):
-    """The file is not a table: CSV (plain or gzip) or Parquet is needed."""
+    """The file is not a table: CSV, JSON lines (plain or compressed), Parquet or an Excel workbook (.xlsx) is needed."""
 
     code = "file-binary"
 
@@ -54,9 +54,27 @@ class FileTooLarge(TableError):
 
 
 class EncodingUnknown(TableError):
-    """The file is not UTF-8: save it as UTF-8."""
+    """The file is not UTF-8, and its encoding cannot be told: name it, or save the file as UTF-8."""
 
     code = "encoding-unknown"
+
+
+class FormatMismatch(TableError):
+    """The file is not of the format that was given: leave the format out, or name the right one."""
+
+    code = "format-mismatch"
+
+
+class OptionInvalid(TableError):
+    """An option of reading makes no sense: leave it out to have it detected."""
+
+    code = "option-invalid"
+
+
+class ArchiveMembers(TableError):
+    """The ZIP archive does not hold exactly one file: put the table in it and nothing else."""
+
+    code = "archive-members"
 
 
 class HeaderTooLong(TableError):
@@ -111,6 +129,42 @@ class QuoteOpen(TableError):
     """The file ends inside a quoted field: close the quote, or upload the whole file."""
 
     code = "quote-open"
+
+
+class LineNotObject(TableError):
+    """A line is not one JSON object: each line must hold one, such as {"a": 1, "b": null}."""
+
+    code = "line-not-object"
+
+
+class ValueNested(TableError):
+    """A JSON value is an object or an array: give each of its parts a key of its own."""
+
+    code = "value-nested"
+
+
+class SheetUnknown(TableError):
+    """The workbook has no such sheet."""
+
+    code = "sheet-unknown"
+
+
+class SheetAmbiguous(TableError):
+    """The workbook has several sheets: name one."""
+
+    code = "sheet-ambiguous"
+
+
+class HeaderMerged(TableError):
+    """A cell of the header is merged with others: each column needs a cell of its own with its name."""
+
+    code = "header-merged"
+
+
+class ExportTooLarge(TableError):
+    """The table has more rows or columns than the format can hold: choose another format."""
+
+    code = "export-too-large"
 
 
 class ColumnTypeUnsupported(TableError):

@@ -12,8 +12,10 @@ from halftone.tables.errors import FileEmpty, TooManyRows
 from halftone.tables.header import Header, read_header
 from halftone.tables.limits import Ingested, Limits, Progress
 from halftone.tables.narrow import Kind, Narrowing
+from halftone.tables.options import ReadOptions
 from halftone.tables.reader import CsvReader
-from halftone.tables.source import Source, located
+from halftone.tables.source import Source
+from halftone.tables.text import located
 from halftone.tables.writing import writing
 
 _THREADS = 2
@@ -22,8 +24,8 @@ _THREADS = 2
 class _Conversion:
     """One file on its way: what is known of its columns, and whether what was written still agrees with it."""
 
-    def __init__(self, source: Source, limits: Limits, pool: ThreadPoolExecutor) -> None:
-        self.header: Header = read_header(source, limits)
+    def __init__(self, source: Source, limits: Limits, options: ReadOptions, pool: ThreadPoolExecutor) -> None:
+        self.header: Header = read_header(source, limits, options)
         self.columns = [Narrowing() for _ in self.header.names]
         self.rows = 0
         self.reader = CsvReader(source, self.header, limits)
@@ -72,14 +74,14 @@ class _Conversion:
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
 
-def convert(source: Source, target: Path, limits: Limits, progress: Progress) -> Ingested:
+def convert(source: Source, target: Path, limits: Limits, progress: Progress, options: ReadOptions) -> Ingested:
     """Write a CSV file as Parquet. Raises a TableError; what is at the target then is of no use."""
 
     def share(start: float, end: float) -> Callable[[int], None]:
         return lambda position: progress(start + (end - start) * min(1.0, position / source.size))
 
     with located(source), ThreadPoolExecutor(_THREADS, thread_name_prefix="columns") as pool:
-        conversion = _Conversion(source, limits, pool)
+        conversion = _Conversion(source, limits, options, pool)
         if not conversion.first_pass(target, share(0.0, 0.5)):
             conversion.second_pass(target, share(0.5, 1.0))
     if conversion.rows == 0:
@@ -89,7 +91,9 @@ def convert(source: Source, target: Path, limits: Limits, progress: Progress) ->
         rows=conversion.rows,
         columns=tuple((name, kind.type) for name, kind in zip(names, kinds, strict=True)),
         source_format="csv",
-        compressed=source.compressed,
-        delimiter=conversion.header.delimiter,
+        compression=source.compression,
         data_bytes=conversion.reader.data_bytes,
+        delimiter=conversion.header.delimiter,
+        quote=conversion.header.quote,
+        encoding=source.encoding,
     )

@@ -12,6 +12,7 @@ import pyarrow.types as pt
 from halftone.tables.errors import ColumnTypeUnsupported, FileDamaged, FileEmpty, FileTooLarge, TooManyRows
 from halftone.tables.header import check_names
 from halftone.tables.limits import Ingested, Limits, Progress
+from halftone.tables.options import ReadOptions
 from halftone.tables.source import Source
 from halftone.tables.stored import column_type
 from halftone.tables.writing import TableWriter, writing
@@ -20,7 +21,7 @@ _BATCH_ROWS = 2**16
 _INT64_MAX = 2**63 - 1
 
 
-def convert(source: Source, target: Path, limits: Limits, progress: Progress) -> Ingested:
+def convert(source: Source, target: Path, limits: Limits, progress: Progress, _options: ReadOptions) -> Ingested:
     """Write a Parquet file with the types of a stored table. Raises a TableError; what is at the target then is of no use.
 
     Whole numbers beyond 64 bits become text, decimals become doubles, and NaN becomes missing.
@@ -49,8 +50,7 @@ def _convert(file: pq.ParquetFile, source: Source, target: Path, limits: Limits,
         rows=rows,
         columns=tuple((field.name, column_type(field.type)) for field in stored),
         source_format="parquet",
-        compressed=source.compressed,
-        delimiter=None,
+        compression=None,
         data_bytes=data_bytes,
     )
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from halftone.tables.errors import (
     ColumnDuplicate,
@@ -18,9 +20,15 @@ from halftone.tables.errors import (
     TooManyColumns,
 )
 from halftone.tables.limits import Limits
-from halftone.tables.source import CheckedText, Source, plain
+from halftone.tables.options import ReadOptions
+from halftone.tables.source import Source, plain
+from halftone.tables.text import CheckedText
+
+if TYPE_CHECKING:
+    from _csv import Reader as CsvRecords
 
 DELIMITERS = ",;\t|"
+_APOSTROPHES = re.compile(r"(^|[,;\t|])'[^']*'($|[,;\t|])")
 _SHOWN = 10
 
 
@@ -29,32 +37,52 @@ class Header:
     """How a CSV file is laid out."""
 
     delimiter: str
+    quote: str
+    """'' if nothing is quoted."""
     names: tuple[str, ...]
+    named: bool
+    """Whether the names are in the file, as its first row."""
+
+    def reader(self, lines: Iterable[str]) -> CsvRecords:
+        """Read records one by one, as the fast reader would."""
+        return _csv_reader(lines, self.delimiter, self.quote)
 
 
-def read_header(source: Source, limits: Limits) -> Header:
-    """Find the delimiter and the column names. Spaces around a name are no part of it. Raises a TableError."""
+def read_header(source: Source, limits: Limits, options: ReadOptions) -> Header:
+    """Find the delimiter, the quote and the column names. Spaces around a name are no part of it. Raises a TableError."""
     text, cut = _head(source, limits)
     if not text.strip():
         raise FileEmpty("the file holds nothing but blank lines: a header line and at least one row are needed")
-    found = {delimiter: _records(text, delimiter) for delimiter in DELIMITERS}
+    quote = _quote(text) if options.quote is None else options.quote
+    delimiters = options.delimiter or DELIMITERS
+    found = {delimiter: _records(text, delimiter, quote) for delimiter in delimiters}
     delimiter = _likeliest(found)
     records = found[delimiter]
     if not records or (len(records) == 1 and cut):
         raise HeaderTooLong(f"the header line is longer than {limits.row_bytes:,} bytes: the first line must name the columns")
-    names = tuple(name.strip() for name in records[0])
+    names = tuple(name.strip() for name in records[0]) if options.header else numbered(len(records[0]))
     check_names(names, limits)
-    return Header(delimiter, names)
+    return Header(delimiter, quote, names, options.header)
+
+
+def numbered(count: int) -> tuple[str, ...]:
+    """Names for columns that have none."""
+    return tuple(f"column_{n}" for n in range(1, count + 1))
+
+
+def _quote(text: str) -> str:
+    """Apostrophes quote where a field of the first line is wrapped in them and the double quote does not occur."""
+    return "'" if '"' not in text and _APOSTROPHES.search(text.lstrip().splitlines()[0]) else '"'
 
 
 def _head(source: Source, limits: Limits) -> tuple[str, bool]:
     """The start of the file, as far as a header may reach, and whether it goes on beyond that."""
     parts: list[bytes] = []
     with plain(source) as file:
-        stream = CheckedText(file, most=limits.data_bytes)
+        stream = CheckedText(file, most=limits.data_bytes, encoding=source.encoding)
         while stream.bytes <= limits.row_bytes and (chunk := stream.read(1 << 16)):
             parts.append(chunk)
-            if chunk.count(b"\n") > 1 and b'"' not in chunk:
+            if chunk.count(b"\n") > 1 and not any(quote in chunk for quote in (b'"', b"'")):
                 return _text(parts), False
     return _text(parts), stream.bytes > limits.row_bytes
 
@@ -64,11 +92,17 @@ def _text(parts: list[bytes]) -> str:
     return b"".join(parts).decode(errors="ignore")
 
 
-def _records(text: str, delimiter: str) -> list[list[str]]:
+def _csv_reader(lines: Iterable[str], delimiter: str, quote: str) -> CsvRecords:
+    if quote:
+        return csv.reader(lines, delimiter=delimiter, quotechar=quote)
+    return csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+
+
+def _records(text: str, delimiter: str, quote: str) -> list[list[str]]:
     """The first two records that are not blank, as far as they can be read: a field may be longer than the csv module takes."""
     records: list[list[str]] = []
     with contextlib.suppress(csv.Error):
-        for record in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
+        for record in _csv_reader(io.StringIO(text, newline=""), delimiter, quote):
             if record:
                 records.append(record)
             if len(records) == 2:
@@ -84,7 +118,7 @@ def _likeliest(found: dict[str, list[list[str]]]) -> str:
         splits, agrees = widths[0] > 1, len(widths) == 2 and widths[0] == widths[1]
         return splits, agrees, widths[0]
 
-    return max(DELIMITERS, key=score)
+    return max(found, key=score)
 
 
 def check_names(names: Sequence[str], limits: Limits) -> None:

@@ -14,14 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from contracts.schema import ColumnType
+from halftone.tables.written import canonical, leading_zero
 
 _EXACT = 2**53
 """Whole numbers below survive as doubles; from here on two of them may become one."""
-_LEADING_ZERO = r"^[+-]?0[0-9]"
+_FINE_FROM, _FINE_TO = 1678, 2262
 _DIGITS = r"^[+-]?[0-9]+$"
 _INFINITY = r"^(?i:[+-]?inf(inity)?)$"
 _TIME = r"^[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?$"
-_BOOLEANS = pa.array(["true", "false"])
 
 
 Parse = Callable[[pa.Array], pa.Array | None]
@@ -49,7 +49,7 @@ def _cast(arrow: pa.DataType) -> Parse:
     return parse
 
 
-_whole, _double, _moment = _cast(pa.int64()), _cast(pa.float64()), _cast(pa.timestamp("us"))
+_whole, _double, _truth, _moment = _cast(pa.int64()), _cast(pa.float64()), _cast(pa.bool_()), _cast(pa.timestamp("us"))
 
 
 def _true(flags: pa.Array) -> bool:
@@ -65,12 +65,12 @@ def _all(flags: pa.Array) -> bool:
 def _integer(text: pa.Array) -> pa.Array | None:
     """Written the way we would write it: that rules out 007, -0 and 0x1F, which the cast alone lets through."""
     numbers = _whole(text)
-    return numbers if numbers is not None and pc.cast(numbers, pa.string()).equals(text) else None
+    return numbers if numbers is not None and canonical(text, numbers) else None
 
 
 def _number(text: pa.Array) -> pa.Array | None:
     numbers = _double(text)
-    if numbers is None or _true(pc.is_nan(numbers)) or _true(pc.match_substring_regex(text, _LEADING_ZERO)):
+    if numbers is None or _true(pc.is_nan(numbers)) or leading_zero(text):
         return None
     large = pc.greater_equal(pc.abs(numbers), _EXACT)
     if _true(large):
@@ -82,8 +82,9 @@ def _number(text: pa.Array) -> pa.Array | None:
 
 
 def _boolean(text: pa.Array) -> pa.Array | None:
-    lower = pc.ascii_lower(text)
-    return pc.equal(lower, "true") if _all(pc.is_in(lower.drop_null(), value_set=_BOOLEANS)) else None
+    # Shorter ones, which the cast takes for truths too, are 0 and 1.
+    shortest = pc.min(pc.binary_length(text)).as_py()
+    return None if shortest is not None and shortest < len("true") else _truth(text)
 
 
 def _time(text: pa.Array) -> pa.Array | None:
@@ -161,4 +162,12 @@ def _implied(kind: Kind, found: dict[Kind, pa.Array | None]) -> bool:
     if kind is NUMBER and INTEGER in found:
         ends = pc.min_max(found[INTEGER])
         return bool(ends["min"].as_py() > -_EXACT and ends["max"].as_py() < _EXACT)
+    if kind is DATETIME_FINE and DATETIME in found:
+        return _in_nanoseconds(found[DATE if DATE in found else DATETIME])
     return kind is DATETIME and DATE in found
+
+
+def _in_nanoseconds(moments: pa.Array | None) -> bool:
+    """Whether all lie within the years that 64 bits of nanoseconds can count."""
+    ends = pc.min_max(moments)
+    return bool(_FINE_FROM <= ends["min"].as_py().year and ends["max"].as_py().year < _FINE_TO)

@@ -7,15 +7,17 @@ import csv
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import BinaryIO, Never
+from typing import Never
 
 import pyarrow as pa
 import pyarrow.csv
 
-from halftone.tables.errors import FileDamaged, QuoteOpen, RowRagged, RowTooLong
+from halftone.tables.ahead import ahead
+from halftone.tables.errors import FileDamaged, QuoteOpen, RowRagged, RowTooLong, TableError
 from halftone.tables.header import Header
 from halftone.tables.limits import Limits
-from halftone.tables.source import CheckedText, Source, plain
+from halftone.tables.source import Source, plain
+from halftone.tables.text import UTF_8, CheckedText
 
 _MARKERS = ("", "?", "NA", "N/A", "NULL", "null", "NaN", "nan", "NAN", "-nan", "-NaN")
 MISSING = tuple(dict.fromkeys(f"{before}{marker}{after}" for marker in _MARKERS for before in ("", " ") for after in ("", " ")))
@@ -54,27 +56,32 @@ class CsvReader:
         """
         ending = f"\n{self.header.delimiter.join([_END] * len(self.header.names))}\n".encode()
         with plain(self.source) as file:
-            stream = CheckedText(file, most=self.limits.data_bytes, ending=ending)
+            stream = CheckedText(file, most=self.limits.data_bytes, encoding=self.source.encoding, ending=ending)
             with self._explained(stream):
                 held: pa.RecordBatch | None = None
-                for batch in self._open(stream):
+                for batch in ahead(self._open(stream)):
                     self.data_bytes = stream.bytes
-                    read_to(_position(file))
+                    read_to(file.position)
                     if held is not None:
                         yield held
                     held = batch if batch.num_rows else held
                 yield self._without_end(held)
 
     def _open(self, stream: CheckedText) -> pyarrow.csv.CSVStreamingReader:
-        names = self.header.names
+        header = self.header
         return pyarrow.csv.open_csv(
             pa.PythonFile(stream, mode="r"),
-            read_options=pyarrow.csv.ReadOptions(column_names=names, skip_rows_after_names=1, block_size=self.limits.row_bytes),
+            read_options=pyarrow.csv.ReadOptions(
+                column_names=header.names, skip_rows_after_names=int(header.named), block_size=self.limits.row_bytes
+            ),
             parse_options=pyarrow.csv.ParseOptions(
-                delimiter=self.header.delimiter, newlines_in_values=True, invalid_row_handler=self._ragged
+                delimiter=header.delimiter,
+                quote_char=header.quote or False,
+                newlines_in_values=True,
+                invalid_row_handler=self._ragged,
             ),
             convert_options=pyarrow.csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=MISSING, check_utf8=False
+                column_types=dict.fromkeys(header.names, pa.string()), strings_can_be_null=True, null_values=MISSING, check_utf8=False
             ),
         )
 
@@ -121,13 +128,14 @@ class CsvReader:
         """The line at which the first wrong record begins: read slowly, since a quoted field may hold line breaks."""
         line = 1
         with plain(self.source) as file, _fields_up_to(self.limits.row_bytes):
-            records = csv.reader(io.TextIOWrapper(file, "utf-8-sig", "replace", newline=""), delimiter=self.header.delimiter)
+            encoding = "utf-8-sig" if self.source.encoding == UTF_8 else self.source.encoding
+            records = self.header.reader(io.TextIOWrapper(file, encoding, "replace", newline=""))
             try:
                 for record in records:
                     if record and wrong(record):
                         break
                     line = records.line_num + 1
-            except (csv.Error, EOFError):
+            except (csv.Error, TableError):
                 return line
         return line
 
@@ -144,7 +152,3 @@ def _fields_up_to(characters: int) -> Iterator[None]:
 
 def _open_quote() -> QuoteOpen:
     return QuoteOpen("the file ends inside a quoted field: close the quote, or upload the whole file")
-
-
-def _position(file: BinaryIO) -> int:
-    return int(getattr(file, "fileobj", file).tell())

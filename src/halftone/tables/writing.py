@@ -9,18 +9,21 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 _GROUP_BYTES = 32 * 2**20
 _GROUP_ROWS = 2**19
+_SAMPLE_ROWS = 2**14
+_FEW = 16
 
 
 class TableWriter:
     """Collects batches into row groups of bounded size, and writes one while the next is made."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
-        self._schema = schema
+        self._path, self._schema = path, schema
+        self._writer: pq.ParquetWriter | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="parquet")
         self._batches: list[pa.RecordBatch] = []
         self._bytes = self._rows = 0
@@ -39,7 +42,12 @@ class TableWriter:
         if self._batches:
             table = pa.Table.from_batches(self._batches, self._schema)
             self._batches, self._bytes, self._rows = [], 0, 0
-            self._pending = self._pool.submit(self._writer.write_table, table, _GROUP_ROWS)
+            self._pending = self._pool.submit(self._write, table)
+
+    def _write(self, table: pa.Table) -> None:
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._path, self._schema, compression="zstd", use_dictionary=_repetitive(table))
+        self._writer.write_table(table, _GROUP_ROWS)
 
     def _wait(self) -> None:
         if self._pending is not None:
@@ -54,7 +62,15 @@ class TableWriter:
     def close(self) -> None:
         """Let go of the file, finished or not."""
         self._pool.shutdown()
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _repetitive(table: pa.Table) -> list[str]:
+    """The columns in which values come again: a dictionary of the others doubles the time to write them, and then is thrown away."""
+    sample = table.slice(0, _SAMPLE_ROWS)
+    most = max(_FEW, sample.num_rows // 4)
+    return [name for name in sample.column_names if pc.count_distinct(sample[name]).as_py() <= most]
 
 
 @contextlib.contextmanager
