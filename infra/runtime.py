@@ -89,9 +89,12 @@ class Runtime:
     async def end(self) -> None:
         """Stop the tasks and close what is open, the database last."""
         self.stopping.set()
-        for task in self._group:
-            task.cancel()
-        await asyncio.gather(*self._group, return_exceptions=True)
+        running: set[asyncio.Task[None]] = self._group
+        while running:
+            # Again and again: in Python 3.11 a cancellation that meets a result is lost (asyncio.wait_for).
+            for task in running:
+                task.cancel()
+            _, running = await asyncio.wait(running, timeout=1)
         self._failure.cancel()
         with contextlib.suppress(Exception):
             await self.client.close()

@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 
 import structlog
+import uvloop
 
 from contracts.jobs import Actor
 from infra import logs
@@ -107,7 +108,8 @@ def serve(name: str, settings: Settings, ready: Connection) -> None:
     logs.configure(settings.log_level)
     os.environ[READY_DESCRIPTOR] = str(ready.fileno())
     module, _, function = ENTRIES[name].partition(":")
-    asyncio.run(getattr(importlib.import_module(module), function)(settings))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(getattr(importlib.import_module(module), function)(settings))
 
 
 def log_file(settings: Settings, name: str) -> str:

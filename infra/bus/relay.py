@@ -66,7 +66,8 @@ class Relay:
             if not sent:
                 # What waits for its place is tried again after a while, and does not hold up what comes meanwhile.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._store.outgoing.wait(), RETRY_SECONDS if rows else None)
+                    async with asyncio.timeout(RETRY_SECONDS if rows else None):
+                        await self._store.outgoing.wait()
 
     def _advance(self, sent: Sequence[Sent], tx: Transaction) -> list[Row[int, str, str, bytes]]:
         """Mark what was sent and read what is next, in one transaction."""

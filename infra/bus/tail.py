@@ -24,6 +24,8 @@ log = structlog.get_logger()
 
 FETCH = 500
 """Most messages of one look into the past."""
+FETCH_TIMEOUT = 5.0
+"""Seconds to wait for the next message of a look."""
 LOOK_EVERY = 2.0
 """Seconds after which the stream is asked, should the news have been lost."""
 PENDING = 4096
@@ -140,12 +142,14 @@ class Tail:
     async def _fetch(self, start: int, count: int) -> AsyncIterator[Stored]:
         """Messages from a sequence on, by direct batch get (ADR-31). Raises NoRespondersError while the stream is not there."""
         inbox = self._client.new_inbox()
-        replies = await self._client.subscribe(inbox)
+        replies: asyncio.Queue[Msg] = asyncio.Queue()
+        subscription = await self._client.subscribe(inbox, cb=replies.put)
         try:
             request = json.dumps({"seq": start, "batch": count}).encode()
             await self._client.publish(f"$JS.API.DIRECT.GET.{self._stream}", request, reply=inbox)
             while True:
-                message = await replies.next_msg(timeout=5)
+                async with asyncio.timeout(FETCH_TIMEOUT):
+                    message = await replies.get()
                 stored = _stored(message, "Nats-Sequence")
                 if stored is not None:
                     yield stored
@@ -155,7 +159,7 @@ class Tail:
                     return
         finally:
             if not self._client.is_closed:
-                await replies.unsubscribe()
+                await subscription.unsubscribe()
 
 
 def _stored(message: Msg, sequence_header: str) -> Stored | None:

@@ -19,7 +19,7 @@ from contracts import subjects
 from contracts.commands import CancelJob, RunJob
 from contracts.envelope import Envelope
 from contracts.ids import JobId, ObjectId
-from contracts.jobs import Actor, IngestSpec, JobKind, JobState
+from contracts.jobs import Actor, JobKind, JobState
 from contracts.records import Progress
 from infra.bus.control import serve
 from infra.bus.runs import Delivery, RunLoop, Verdict
@@ -182,13 +182,11 @@ class Executor:
             return
         kept = {output.object for output in end.outputs} if isinstance(end, Finished) and state is JobState.COMPLETED else set()
         await self._clear_all(lease.command.job, lease.attempt, kept)
-        await self._consume(lease.command)
 
     async def _tidy(self, command: RunJob) -> None:
         """Remove what a job left that ended without a result, also where whoever ended it died before doing so."""
         attempts = await self._store.write(lambda tx: self._jobs.given_up(tx, command.job))
         await self._clear_all(command.job, attempts)
-        await self._consume(command)
 
     async def _clear_all(self, job: JobId, attempts: int, kept: AbstractSet[ObjectId] = frozenset()) -> None:
         """Remove what any attempt wrote that nobody will refer to."""
@@ -198,11 +196,6 @@ class Executor:
     async def _clear(self, job: JobId, attempt: int, kept: AbstractSet[ObjectId] = frozenset()) -> None:
         for object_id in {result_id(job, attempt, role) for role in RESULTS} - kept:
             await asyncio.to_thread(self._runtime.objects.delete, object_id)
-
-    async def _consume(self, command: RunJob) -> None:
-        """An upload is used up when its job has ended, however it has: the stored table holds what was in it."""
-        if isinstance(command.spec, IngestSpec) and not command.spec.stored:
-            await asyncio.to_thread(self._runtime.objects.delete, command.spec.source)
 
     def _ended(self, lease: Lease, end: Finished | Broken, tx: Transaction) -> JobState | None:
         if isinstance(end, Finished):

@@ -1,0 +1,51 @@
+"""The Litestar application: every route, behind one gate."""
+
+from __future__ import annotations
+
+from litestar import Litestar, Router
+from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+
+from api import health
+from api.auth import VERB, Gate, Tokens
+from api.edge import Edge
+from api.policy import Verb
+from api.problems import HANDLERS
+from api.v1 import artifacts, audit, budgets, datasets, engines, evaluations, jobs, schemas
+
+MOST_BODY_BYTES = 4 << 20
+"""Largest JSON body: the schema of a thousand columns with their categories fits. Uploads have a limit of their own."""
+
+
+def make_app(edge: Edge, tokens: Tokens) -> Litestar:
+    """The application over the parts of an edge."""
+    parts = (datasets, schemas, jobs, budgets, evaluations, artifacts, audit, engines)
+    v1 = Router("/v1", route_handlers=[part.router for part in parts])
+    return Litestar(
+        route_handlers=[v1, health.router],
+        guards=[Gate(tokens)],
+        dependencies={"edge": Provide(lambda: edge, sync_to_thread=False, use_cache=True)},
+        exception_handlers=HANDLERS,
+        request_max_body_size=MOST_BODY_BYTES,
+        openapi_config=_openapi(),
+        logging_config=None,
+        debug=False,
+    )
+
+
+def _openapi() -> OpenAPIConfig:
+    bearer = SecurityScheme(type="http", scheme="bearer", description="the administrator's token, or another that was given out")
+    return OpenAPIConfig(
+        title="Halftone",
+        version="1",
+        description="Sensitive tables in, synthetic ones out, and a proof of what it cost.",
+        path="/schema",
+        use_handler_docstrings=True,
+        security=[{"token": []}],
+        components=Components(security_schemes={"token": bearer}),
+        openapi_router=Router("/schema", route_handlers=[], opt={VERB: Verb.SYSTEM_READ}, include_in_schema=False),
+        # The document alone: a page that shows it would load its scripts from elsewhere.
+        render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"])],
+    )

@@ -1,0 +1,191 @@
+"""Commands out. What is answered 202 is on disk: key, event and first command in one transaction, published by the relay."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import insert, select
+
+from api.problems import BacklogFull, BusAway, KeyReused
+from contracts.base import Message
+from contracts.commands import CancelJob, ReserveBudget, RunJob
+from contracts.cost import DELTA_SCALE, EPSILON_SCALE, NOTHING
+from contracts.envelope import Context, Envelope
+from contracts.events import Event, JobAccepted
+from contracts.ids import DatasetId, JobId, MessageId, derived_message_id
+from contracts.jobs import EXECUTOR, EvaluateSpec, JobKind, JobSpec, StepRun, SynthesizeSpec, Use
+from halftone.privacy.conversion import job_cost
+from infra.database.store import Transaction, now_ms
+from infra.runtime import Runtime
+
+ACKNOWLEDGED_WITHIN = 1.0
+"""Seconds that an answer waits for the broker to say where it has stored the event."""
+MOST_UNSENT = 10_000
+"""Rows that may wait in the outbox before nothing more is accepted."""
+_UNSENT = f"SELECT count(*) FROM (SELECT 1 FROM outbox WHERE sequence IS NULL LIMIT {MOST_UNSENT + 1})"  # noqa: S608  # a constant of ours
+MEASURE, OBSERVE = "measure", "observe"
+"""The steps with which jobs read real data: through noise, and raw."""
+
+Also = Callable[[Transaction], None]
+
+
+@dataclass(frozen=True)
+class Key:
+    """An Idempotency-Key, and what was asked for under it."""
+
+    key: str
+    request: str
+
+    @classmethod
+    def of(cls, key: str, *asked: bytes | str) -> Key:
+        digest = hashlib.sha256()
+        for part in asked:
+            data = part.encode() if isinstance(part, str) else part
+            digest.update(len(data).to_bytes(8, "big") + data)
+        return cls(key, digest.hexdigest())
+
+
+@dataclass(frozen=True)
+class Promise:
+    """A job that will be run, whatever happens short of losing the disk."""
+
+    job: JobId
+    dataset: DatasetId | None = None
+    sequence: int | None = None
+    """Of its acceptance among all events; None if the broker has not said yet."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be promised: a job, the events that belong to it, and rows that must stand or fall with it."""
+
+    job: JobId
+    spec: JobSpec
+    dataset: DatasetId | None = None
+    before: tuple[Event, ...] = ()
+    """Events that come before the job's acceptance."""
+    also: Also | None = None
+
+    @property
+    def command(self) -> RunJob | ReserveBudget:
+        """The first command: to the keeper when the job touches real data, to the executor otherwise."""
+        run = RunJob(job=self.job, spec=self.spec)
+        match self.spec:
+            case SynthesizeSpec(account=account, epsilon=epsilon, delta=delta):
+                cost = job_cost(epsilon / EPSILON_SCALE, delta / DELTA_SCALE)
+                return ReserveBudget(account=account, job=self.job, step=MEASURE, use=Use.CHARGE, cost=cost, then=run)
+            case EvaluateSpec(account=account):
+                return ReserveBudget(account=account, job=self.job, step=OBSERVE, use=Use.OBSERVE, cost=NOTHING, then=run)
+            case _:
+                return run
+
+
+def accepted_id(job: JobId) -> MessageId:
+    """The id of a job's acceptance: from it, its place in the stream can be asked for again."""
+    return derived_message_id(job, "accepted", 0)
+
+
+class Gateway:
+    """Turns what HTTP asks for into messages, durably."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime, self._store, self._relay = runtime, runtime.store, runtime.relay
+
+    async def accept(self, order: Order, context: Context, key: Key | None = None) -> Promise:
+        """Promise a job; under a key that was used before, the one that was promised then.
+
+        Raises BusAway, BacklogFull or KeyReused: then nothing was promised.
+        """
+        self.require_bus()
+        envelopes = self._envelopes(order, context)
+        asked = asyncio.ensure_future(self._relay.published(accepted_id(order.job)))
+        # Once, so that the question stands before the relay can answer it.
+        await asyncio.sleep(0)
+        try:
+            before = await self._store.write(lambda tx: self._promise(tx, order, envelopes, context, key))
+            if before is not None:
+                return before
+            await asyncio.wait({asked}, timeout=ACKNOWLEDGED_WITHIN)
+            return Promise(order.job, order.dataset, asked.result() if asked.done() else None)
+        finally:
+            asked.cancel()
+
+    async def promised(self, principal: str, key: Key) -> Promise | None:
+        """What a key was used for before. Raises KeyReused if that was something else."""
+        return await self._store.write(lambda tx: _find(tx, principal, key))
+
+    async def cancel(self, job: JobId, kind: JobKind, context: Context) -> None:
+        """Ask for a job's end. Asking again changes nothing. Raises BusAway or BacklogFull."""
+        executor = EXECUTOR[kind]
+        reserved = (StepRun(step=MEASURE),) if kind is JobKind.SYNTHESIZE else ()
+        command = CancelJob(job=job, executor=executor, reserved=reserved)
+        await self.send(command, context, derived_message_id(job, "cancel", 0))
+
+    async def send(self, message: Message, context: Context, message_id: MessageId | None = None) -> None:
+        """Send one message; under an id that was used before, nothing. Raises BusAway or BacklogFull."""
+        self.require_bus()
+        envelope = Envelope.wrap(message, context, source=self._runtime.source, message_id=message_id)
+
+        def change(tx: Transaction) -> None:
+            if message_id is not None and tx.has_sent(message_id):
+                return
+            _require_room(tx)
+            tx.send(envelope)
+
+        await self._store.write(change)
+
+    async def accepted_at(self, job: JobId) -> tuple[bool, int | None]:
+        """Whether this edge promised a job, and where its acceptance is stored, as far as the broker has said."""
+
+        def look(tx: Transaction) -> tuple[bool, int | None]:
+            outbox = tx.tables["outbox"]
+            row = tx.connection.execute(select(outbox.c.sequence).where(outbox.c.message_id == accepted_id(job))).first()
+            return row is not None, row.sequence if row is not None else None
+
+        return await self._store.write(look)
+
+    def require_bus(self) -> None:
+        """Refuse to promise anything while the broker is away. Raises BusAway."""
+        if not self._runtime.client.is_connected:
+            raise BusAway
+
+    def _envelopes(self, order: Order, context: Context) -> list[Envelope]:
+        source = self._runtime.source
+        accepted = Envelope.wrap(JobAccepted(job=order.job, spec=order.spec), context, source=source, message_id=accepted_id(order.job))
+        before = [accepted.caused(event, source=source, handler="before", n=n) for n, event in enumerate(order.before)]
+        return [*before, accepted, accepted.caused(order.command, source=source, handler="command", n=0)]
+
+    @staticmethod
+    def _promise(tx: Transaction, order: Order, envelopes: list[Envelope], context: Context, key: Key | None) -> Promise | None:
+        """Write it all. Gives what was promised before under the key, if anything was: then nothing is written."""
+        if key is not None:
+            before = _find(tx, context.principal, key)
+            if before is not None:
+                return before
+            row = {"principal": context.principal, "key": key.key, "request": key.request, "job": order.job, "dataset": order.dataset}
+            tx.connection.execute(insert(tx.tables["requests"]).values(**row, made_at=now_ms()))
+        _require_room(tx)
+        if order.also is not None:
+            order.also(tx)
+        tx.send(*envelopes)
+        return None
+
+
+def _find(tx: Transaction, principal: str, key: Key) -> Promise | None:
+    requests, outbox = tx.tables["requests"], tx.tables["outbox"]
+    row = tx.connection.execute(select(requests).where((requests.c.principal == principal) & (requests.c.key == key.key))).first()
+    if row is None:
+        return None
+    if row.request != key.request:
+        raise KeyReused(f"The Idempotency-Key {key.key[:80]!r} was used before with another request: take a new key for a new request.")
+    sequence = tx.connection.execute(select(outbox.c.sequence).where(outbox.c.message_id == accepted_id(row.job))).scalar()
+    return Promise(row.job, row.dataset, sequence)
+
+
+def _require_room(tx: Transaction) -> None:
+    unsent = tx.connection.exec_driver_sql(_UNSENT).scalar() or 0
+    if unsent > MOST_UNSENT:
+        raise BacklogFull

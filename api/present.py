@@ -1,0 +1,103 @@
+"""Views as clients see them: with links, and with what went wrong as a problem document."""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+
+from pydantic import ValidationError
+
+from contracts.ids import DatasetId, JobId, ObjectId
+from contracts.jobs import IngestSpec, JobKind, SynthesizeSpec
+from contracts.problems import Problem
+from contracts.views import BudgetView, CostView, DatasetView, FailureView, JobView, RefusalView
+from infra.objects import ObjectMissing, Objects
+
+WORKER_LOST = "The process that did the job was lost every time it was tried; the job may need more memory than there is."
+
+
+def job_links(job: JobId) -> dict[str, str]:
+    base = f"/v1/jobs/{job}"
+    return {"self": base, "events": f"{base}/events", "cancel": f"{base}:cancel"}
+
+
+def dataset_links(dataset: DatasetId) -> dict[str, str]:
+    base = f"/v1/datasets/{dataset}"
+    return {
+        "self": base,
+        "schema": f"{base}/schema",
+        "profile": f"{base}/profile",
+        "versions": f"{base}/versions",
+        "budget": f"/v1/budgets/{dataset}",
+    }
+
+
+def budget_links(dataset: DatasetId) -> dict[str, str]:
+    base = f"/v1/budgets/{dataset}"
+    return {"self": base, "entries": f"{base}/entries", "preview": f"{base}:preview", "dataset": f"/v1/datasets/{dataset}"}
+
+
+def job(view: JobView, problem: Problem | None = None) -> JobView:
+    """A job with its links; a refusal's numbers tell their own problem, a failure's is given."""
+    links = job_links(view.id)
+    if view.failure is not None and view.failure.log is not None:
+        links["log"] = f"/v1/jobs/{view.id}/log"
+    match view.spec:
+        case IngestSpec(dataset=dataset):
+            links["dataset"] = f"/v1/datasets/{dataset}"
+        case SynthesizeSpec(source=source, target=target):
+            links |= {"dataset": f"/v1/datasets/{target}", "budget": f"/v1/budgets/{source.dataset}"}
+        case _ if view.kind is JobKind.EVALUATE and view.outputs:
+            links["evaluation"] = f"/v1/evaluations/{view.id}"
+    if view.refusal is not None:
+        problem = refused(view.refusal, view.spec.source.dataset if isinstance(view.spec, SynthesizeSpec) else None)
+    return view.model_copy(update={"links": links, "problem": problem})
+
+
+def dataset(view: DatasetView, name: str | None, problem: Problem | None = None) -> DatasetView:
+    """A dataset with its name and links."""
+    return view.model_copy(update={"name": name, "links": {**dataset_links(view.id), "job": f"/v1/jobs/{view.job}"}, "problem": problem})
+
+
+def budget(view: BudgetView, of: DatasetId) -> BudgetView:
+    """A budget with its links, by the dataset that it was asked for."""
+    return view.model_copy(update={"links": budget_links(of)})
+
+
+async def failed(failure: FailureView | None, objects: Objects) -> Problem | None:
+    """The problem document of a failure: the stored one, or what its code says."""
+    if failure is None:
+        return None
+    if failure.problem is not None:
+        try:
+            return await asyncio.to_thread(_stored, failure.problem, objects)
+        except (ObjectMissing, ValidationError):
+            return _problem(
+                failure.code, "The job failed", "The job failed; its problem document is gone.", HTTPStatus.UNPROCESSABLE_ENTITY
+            )
+    detail = WORKER_LOST if failure.code == "worker-lost" else "The job failed."
+    return _problem(failure.code, "The job failed", detail, HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def _stored(problem: ObjectId, objects: Objects) -> Problem:
+    return Problem.model_validate_json(objects.read(problem))
+
+
+def refused(refusal: RefusalView, dataset: DatasetId | None) -> Problem:
+    """Why the budget said no, with the numbers that help."""
+    asked, left = _amount(refusal.asked), _amount(refusal.left)
+    if refusal.code == "budget-not-set":
+        detail = f"The job asks for {asked}, and the dataset has no budget: set one with PUT /v1/budgets/{dataset or '<dataset>'}."
+    else:
+        detail = f"The job asks for {asked}, and {left} is left: ask for less, or have the budget raised."
+    numbers = {"account": refusal.account, "asked": refusal.asked.model_dump(), "left": refusal.left.model_dump()}
+    return _problem(refusal.code, "The budget does not pay for the job", detail, HTTPStatus.CONFLICT, **numbers)
+
+
+def _amount(cost: CostView) -> str:
+    rho = f"rho {cost.rho / 1e12:.6g}"
+    return rho if cost.epsilon is None else f"epsilon {cost.epsilon:.4g} ({rho})"
+
+
+def _problem(code: str, title: str, detail: str, status: int, **fields: object) -> Problem:
+    return Problem(type=f"urn:halftone:problem:{code}", title=title, status=status, detail=detail, code=code, **fields)

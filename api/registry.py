@@ -1,0 +1,117 @@
+"""What the edge itself knows of datasets: names, whose they are, which declared schema holds. Texts never cross the bus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from contracts.events import Origin
+from contracts.ids import AccountId, DatasetId, JobId, ObjectId, PrincipalId, ProjectId, new_id
+from infra.database.store import Store, Transaction, now_ms
+
+
+@dataclass(frozen=True)
+class DatasetRecord:
+    """A dataset as the edge registered it."""
+
+    dataset: DatasetId
+    name: str
+    origin: Origin
+    account: AccountId
+    project: ProjectId
+    owner: PrincipalId
+    job: JobId
+    filename: str | None = None
+    source: ObjectId | None = None
+
+
+@dataclass(frozen=True)
+class Attestation:
+    """Somebody's word that a declared schema is public."""
+
+    dataset: DatasetId
+    version: int
+    object: ObjectId
+    attested_by: PrincipalId
+    attested_at: int
+    """ms since 1970"""
+
+
+class Registry:
+    """Reads the edge's tables, and has rows written within a transaction of the gateway's."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self._tables = store, store.metadata.tables
+        self._engine: AsyncEngine = create_async_engine(store.url.replace("sqlite://", "sqlite+aiosqlite://", 1))
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+    async def _rows(self, query: Any) -> list[Row[Any]]:
+        async with self._engine.connect() as connection:
+            return list(await connection.execute(query))
+
+    async def dataset(self, dataset: DatasetId) -> DatasetRecord | None:
+        """One dataset, if it was registered here."""
+        t = self._tables["datasets"]
+        rows = await self._rows(select(t).where(t.c.dataset == dataset))
+        return _record(rows[0]) if rows else None
+
+    async def names(self, datasets: Iterable[DatasetId]) -> dict[DatasetId, str]:
+        """What datasets are called."""
+        t = self._tables["datasets"]
+        return {row.dataset: row.name for row in await self._rows(select(t.c.dataset, t.c.name).where(t.c.dataset.in_(list(datasets))))}
+
+    async def attestation(self, dataset: DatasetId, version: int) -> Attestation | None:
+        """The declared schema that holds for a version: the last one that somebody attested."""
+        t = self._tables["schemas"]
+        query = select(t).where((t.c.dataset == dataset) & (t.c.version == version)).order_by(t.c.n.desc()).limit(1)
+        rows = await self._rows(query)
+        return Attestation(**{name: rows[0]._mapping[name] for name in Attestation.__dataclass_fields__}) if rows else None  # noqa: SLF001
+
+    async def account_of(self, sha256: str) -> AccountId:
+        """The account under which a content falls: that of its first upload, made now if this is it."""
+        return await self._store.write(lambda tx: _account(tx, sha256))
+
+    async def sources(self) -> list[tuple[JobId, DatasetId, ObjectId]]:
+        """Uploads that are still kept, with the jobs that read them."""
+        t = self._tables["datasets"]
+        rows = await self._rows(select(t.c.job, t.c.dataset, t.c.source).where(t.c.source.is_not(None)))
+        return [(row.job, row.dataset, row.source) for row in rows]
+
+    async def forget_source(self, dataset: DatasetId) -> None:
+        """Note that an upload is not kept any more."""
+        t = self._tables["datasets"]
+        await self._store.write(lambda tx: tx.connection.execute(update(t).where(t.c.dataset == dataset).values(source=None)))
+
+
+def add_dataset(tx: Transaction, record: DatasetRecord) -> None:
+    """Register a dataset."""
+    values = {name: getattr(record, name) for name in DatasetRecord.__dataclass_fields__}
+    tx.connection.execute(insert(tx.tables["datasets"]).values(**values, made_at=now_ms()))
+
+
+def _account(tx: Transaction, sha256: str) -> AccountId:
+    t = tx.tables["contents"]
+    held = tx.connection.execute(select(t.c.account).where(t.c.sha256 == sha256)).scalar()
+    if held is not None:
+        return str(held)
+    # Not derived from the content: whoever reads the log could tell from it whether a file of theirs was uploaded.
+    account = new_id("acc")
+    tx.connection.execute(insert(t).values(sha256=sha256, account=account))
+    return account
+
+
+def add_attestation(tx: Transaction, attestation: Attestation) -> None:
+    """Note who attested which schema: it replaces an earlier one of the version."""
+    values = {name: getattr(attestation, name) for name in Attestation.__dataclass_fields__}
+    tx.connection.execute(insert(tx.tables["schemas"]).values(**values))
+
+
+def _record(row: Row[Any]) -> DatasetRecord:
+    fields = {name: row._mapping[name] for name in DatasetRecord.__dataclass_fields__}  # noqa: SLF001  # public in all but name
+    return DatasetRecord(**{**fields, "origin": Origin(row.origin)})

@@ -1,0 +1,44 @@
+"""Uploads are kept until their job has ended: then the rows are a stored table, or of no use, and one copy of them is enough."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from api.edge import Edge
+from contracts import subjects
+
+log = structlog.get_logger()
+
+EVERY = 1.0
+"""Seconds between two looks, while uploads are kept."""
+
+
+async def sweep(edge: Edge) -> None:
+    """Remove, for ever, uploads whose job has ended."""
+    while True:
+        kept = await sweep_once(edge)
+        position = edge.projector.position(subjects.EVENTS)
+        if not kept:
+            # Nothing changes before another event: an upload begins with one.
+            while not await edge.projector.reached(subjects.EVENTS, position + 1, 3600.0):
+                pass
+        await asyncio.sleep(EVERY)
+
+
+async def sweep_once(edge: Edge) -> int:
+    """Remove what can be.
+
+    Returns how many uploads are still needed.
+    """
+    kept = 0
+    for job, dataset, source in await edge.registry.sources():
+        view = await edge.views.job(job)
+        if view is None or not view.state.terminal:
+            kept += 1
+            continue
+        await asyncio.to_thread(edge.objects.delete, source)
+        await edge.registry.forget_source(dataset)
+        log.info("upload.removed", dataset=dataset, job=job)
+    return kept

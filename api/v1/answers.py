@@ -1,0 +1,101 @@
+"""What is answered besides views."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from contracts.base import Contract
+from contracts.ids import DatasetId, JobId, MessageId, PrincipalId
+from contracts.jobs import JobState
+from contracts.schema import ForeignKey, TableSchema
+from contracts.views import CostView
+
+
+class Accepted(Contract):
+    """A job that was promised: nothing short of losing the disk undoes that."""
+
+    id: JobId = Field(description="the job's id")
+    state: JobState = Field(description="accepted, or what it was when a cancelled job had ended")
+    sequence: int | None = Field(default=None, description="of the acceptance among all events, for min_seq; null: not known yet")
+    links: dict[str, str] = Field(default_factory=dict, description="paths of what belongs to it")
+
+
+class Registered(Contract):
+    """A dataset whose rows are on their way."""
+
+    dataset: DatasetId = Field(description="the dataset's id")
+    job: JobId = Field(description="the job that brings its rows")
+    sequence: int | None = Field(default=None, description="of the job's acceptance among all events; null: not known yet")
+    links: dict[str, str] = Field(default_factory=dict, description="paths of what belongs to it")
+
+
+class SchemaView(Contract):
+    """What is publicly known of a dataset's version, or what is proposed to be."""
+
+    dataset: DatasetId = Field(description="the dataset's id")
+    version: int = Field(ge=1, description="its version")
+    status: str = Field(description="attested: public, engines use it; proposed: read off the data, for those with the right to raw data")
+    attested_by: PrincipalId | None = Field(default=None, description="who attested that it is public")
+    attested: str | None = Field(default=None, description="when")
+    tables: tuple[TableSchema, ...] = Field(min_length=1, description="per table, its columns and keys")
+    foreign_keys: tuple[ForeignKey, ...] = Field(default=(), description="how the tables hang together")
+    job: JobId | None = Field(default=None, description="the job that profiles the rows against it")
+
+
+class Preview(Contract):
+    """What a job would cost."""
+
+    cost: CostView = Field(description="what would be reserved, and charged once real data is read")
+    left: CostView = Field(description="what fits now")
+    left_after: CostView = Field(description="what would still fit after one such job")
+    admits: int = Field(ge=0, description="how many such jobs fit now")
+
+
+class EngineView(Contract):
+    """A way to synthesize."""
+
+    name: str = Field(description="to be given as a job's engine")
+    default: bool = Field(description="whether a job without one uses it")
+
+
+class EnginesView(Contract):
+    """Every engine that is installed."""
+
+    items: tuple[EngineView, ...] = Field(description="by name")
+
+
+class AuditPage(Contract):
+    """Leaves of the log."""
+
+    start: int = Field(ge=0, description="index of the first")
+    entries: tuple[dict[str, Any], ...] = Field(description="in the log's order")
+    next: int | None = Field(default=None, description="start of what follows; absent at the end")
+
+
+class InclusionProof(Contract):
+    """That an event is in the log: checked with the log's public key alone."""
+
+    event: MessageId = Field(description="the event's id")
+    entry: dict[str, Any] = Field(description="the leaf; its canonical JSON (RFC 8785) is what is hashed")
+    index: int = Field(ge=0, description="position in the log, from 0")
+    size: int = Field(ge=1, description="leaves in the tree of the checkpoint")
+    leaf_hash: str = Field(description="RFC 9162 leaf hash, base64")
+    hashes: tuple[str, ...] = Field(description="siblings on the way to the root, from the leaf up, base64")
+    checkpoint: str = Field(description="the signed note over the tree of that size")
+
+
+class ConsistencyProof(Contract):
+    """That the log of one size is a prefix of the log of another."""
+
+    old: int = Field(ge=0, description="leaves of the smaller log")
+    new: int = Field(ge=0, description="leaves of the larger log")
+    hashes: tuple[str, ...] = Field(description="as in RFC 9162, base64")
+
+
+class Health(Contract):
+    """Whether this process serves, and what keeps it from it."""
+
+    status: str = Field(description="ok, or unready")
+    reasons: tuple[str, ...] = Field(default=(), description="what is missing")

@@ -1,0 +1,117 @@
+"""What clients send, as they state it; in the integers of the contracts once it is read."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from contracts.cost import DELTA_SCALE, EPSILON_SCALE, LARGEST, LARGEST_DELTA, LARGEST_EPSILON
+from contracts.ids import DEFAULT_PROJECT, DatasetId, ProjectId
+from contracts.jobs import JobKind
+
+DEFAULT_DELTA = 1e-9
+DEFAULT_ENGINE = "marginal"
+MOST_EPSILON = LARGEST_EPSILON // EPSILON_SCALE
+MOST_DELTA = LARGEST_DELTA / DELTA_SCALE
+
+
+class Body(BaseModel):
+    """A request's body: unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _epsilon(value: Any) -> int:
+    """Epsilon in 1e-9, rounded down: less may be spent, never more."""
+    units = _units(value, EPSILON_SCALE)
+    if units is None or not 0 < units <= LARGEST_EPSILON:
+        raise PydanticCustomError(
+            "epsilon", "must be a number above 0 and at most 1000, such as 1.0; it is {shown}", {"shown": _shown(value)}
+        )
+    return units
+
+
+def _delta(value: Any) -> int:
+    """Delta in 1e-18, rounded down."""
+    units = _units(value, DELTA_SCALE)
+    if units is None or not 1 < units <= LARGEST_DELTA:
+        raise PydanticCustomError(
+            "delta", "must be a number above 1e-18 and at most 0.001, such as 1e-9; it is {shown}", {"shown": _shown(value)}
+        )
+    return units
+
+
+def _units(value: Any, scale: int) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return int(Decimal(repr(value)) * scale)
+
+
+def _shown(value: Any) -> str:
+    kind = {str: "a string", bool: "a boolean", type(None): "null", list: "a list", dict: "an object"}.get(type(value))
+    return kind or repr(value)[:40]
+
+
+Epsilon = Annotated[
+    int,
+    BeforeValidator(_epsilon),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": MOST_EPSILON, "description": "epsilon, such as 1.0"}),
+]
+"""A JSON number; 1e-9 once read."""
+Delta = Annotated[
+    int,
+    BeforeValidator(_delta),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": MOST_DELTA, "description": "delta", "default": DEFAULT_DELTA}),
+]
+"""A JSON number; 1e-18 once read."""
+EPSILON_HINT = "releases without differential privacy are not available; state a number above 0, such as 1.0"
+
+
+class _JobBody(Body):
+    project: ProjectId = Field(default=DEFAULT_PROJECT, description="the project it belongs to")
+
+
+class NoopBody(_JobBody):
+    """Do nothing, through every part that a real job passes."""
+
+    kind: Literal[JobKind.NOOP]
+
+
+class SynthesizeBody(_JobBody):
+    """Make a synthetic table of a real one, at a cost to its budget."""
+
+    kind: Literal[JobKind.SYNTHESIZE]
+    dataset: DatasetId = Field(description="the real dataset; its schema must be attested")
+    engine: str = Field(default=DEFAULT_ENGINE, max_length=64, description="one of GET /v1/engines")
+    rows: int | None = Field(
+        default=None, ge=1, le=1_000_000_000, strict=True, description="rows to draw; absent: a noisy count of the real ones"
+    )
+    epsilon: Epsilon
+    delta: Delta = int(DEFAULT_DELTA * DELTA_SCALE)
+    seed: int | None = Field(default=None, ge=0, le=LARGEST, strict=True, description="seed of the drawing; noise is never seeded")
+    name: str | None = Field(default=None, min_length=1, max_length=256, description="what the synthetic dataset is called")
+
+
+class EvaluateBody(_JobBody):
+    """Measure a synthetic dataset against the real one. Its figures are raw: for holders of the raw right."""
+
+    kind: Literal[JobKind.EVALUATE]
+    dataset: DatasetId = Field(description="the synthetic dataset")
+    real: DatasetId | None = Field(default=None, description="the real dataset; absent: the one that it was made from")
+    seed: int = Field(default=0, ge=0, le=LARGEST, strict=True, description="seed of the sampling of metrics")
+
+
+KINDS = frozenset({"noop", "synthesize", "evaluate"})
+"""What a client may ask for by POST /v1/jobs; an upload brings its own job."""
+JobBody = Annotated[NoopBody | SynthesizeBody | EvaluateBody, Field(discriminator="kind")]
+
+
+class BudgetBody(Body):
+    """A limit, or a cost to preview."""
+
+    epsilon: Epsilon
+    delta: Delta = int(DEFAULT_DELTA * DELTA_SCALE)

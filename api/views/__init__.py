@@ -1,0 +1,1 @@
+"""The read side: events folded into rows, and what can be asked of them."""

@@ -1,0 +1,250 @@
+"""From events to rows. Each function takes one event and says what it adds; it reads nothing.
+
+Rows are merged into tables by rules (``merge``) under which an event that comes again changes nothing. That is what makes a view one
+function of its stream, however the stream is cut into batches.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import structlog
+from pydantic import ValidationError
+from pydantic_core import to_json
+
+from contracts.base import Message
+from contracts.cost import NOTHING, Cost
+from contracts.envelope import Envelope, UnknownMessage
+from contracts.events import (
+    BudgetCharged,
+    BudgetLimited,
+    BudgetObserved,
+    BudgetRefused,
+    BudgetReleased,
+    BudgetReserved,
+    DatasetProfiled,
+    DatasetRegistered,
+    DatasetVersionAdded,
+    JobAccepted,
+    JobCancelled,
+    JobCompleted,
+    JobEvent,
+    JobFailed,
+    JobLedgerEvent,
+    JobRefused,
+    JobStarted,
+    LedgerEvent,
+    SchemaAttested,
+)
+from contracts.ids import DatasetId, JobId
+from contracts.jobs import EvaluateSpec, IngestSpec, JobState, NoopSpec, SynthesizeSpec
+from contracts.records import AuditAppended, CheckpointSigned
+
+log = structlog.get_logger()
+
+RANK: dict[JobState, int] = {JobState.ACCEPTED: 0, JobState.QUEUED: 1, JobState.RUNNING: 2} | dict.fromkeys(
+    (state for state in JobState if state.terminal), 3
+)
+"""How far along a state is: a job's rank only rises, and so nothing follows an end."""
+
+ENDS: dict[type[JobEvent], JobState] = {
+    JobCompleted: JobState.COMPLETED,
+    JobFailed: JobState.FAILED,
+    JobCancelled: JobState.CANCELLED,
+    JobRefused: JobState.REFUSED,
+}
+
+Row = dict[str, Any]
+Rows = defaultdict[str, list[Row]]
+"""What events add, by table, in the order of the stream."""
+
+
+def fold(rows: Rows, sequence: int, envelope: Envelope) -> None:
+    """Add what one event says. Types that this version does not know leave a trace in their job's story, and nothing else."""
+    job = job_of(envelope.subject)
+    if job is not None:
+        rows["job_events"].append(
+            {
+                "sequence": sequence,
+                "job": job,
+                "id": envelope.id,
+                "type": envelope.type,
+                "time": envelope.time,
+                "data": _json(envelope.data),
+            }
+        )
+    try:
+        message = envelope.message
+    except UnknownMessage:
+        return
+    except ValidationError as error:
+        log.warning("view.unreadable", sequence=sequence, type=envelope.type, errors=error.error_count())
+        return
+    folding = FOLDS.get(type(message))
+    if folding is not None:
+        folding(rows, sequence, envelope, message)
+
+
+def job_of(subject: str) -> JobId | None:
+    """The job that an event's subject names."""
+    tokens = subject.split(".", 4)
+    return tokens[3] if len(tokens) > 4 and tokens[3].startswith("job_") else None
+
+
+def _json(data: Any) -> str:
+    return to_json(data).decode()
+
+
+def _job(rows: Rows, sequence: int, job: JobId, state: JobState, attempt: int = 0, **known: Any) -> None:
+    rows["jobs"].append({"job": job, "state": state.value, "rank": RANK[state], "attempt": attempt, "sequence": sequence, **known})
+
+
+def _accepted(rows: Rows, sequence: int, told: Envelope, event: JobAccepted) -> None:
+    spec = event.spec
+    # What costs nothing goes to its executor at once; the rest asks the budget keeper first.
+    state = JobState.QUEUED if isinstance(spec, NoopSpec | IngestSpec) else JobState.ACCEPTED
+    _job(
+        rows,
+        sequence,
+        event.job,
+        state,
+        accepted=sequence,
+        kind=spec.kind.value,
+        project=told.project,
+        principal=told.principal,
+        spec=_json(told.data["spec"]),
+        retry_of=event.retry_of,
+        created=told.time,
+    )
+    rows["job_datasets"] += [{"dataset": dataset, "job": event.job} for dataset in _datasets_of(spec)]
+
+
+def _datasets_of(spec: NoopSpec | IngestSpec | SynthesizeSpec | EvaluateSpec) -> Iterable[DatasetId]:
+    match spec:
+        case IngestSpec():
+            return (spec.dataset,)
+        case SynthesizeSpec():
+            return (spec.source.dataset, spec.target)
+        case EvaluateSpec():
+            return (spec.real.dataset, spec.synthetic.dataset)
+        case NoopSpec():
+            return ()
+
+
+def _started(rows: Rows, sequence: int, told: Envelope, event: JobStarted) -> None:
+    _job(rows, sequence, event.job, JobState.RUNNING, event.attempt, started=told.time)
+
+
+def _ended(rows: Rows, sequence: int, told: Envelope, event: JobCompleted | JobFailed | JobCancelled | JobRefused) -> None:
+    attempt = 0 if isinstance(event, JobRefused) else event.attempt
+    _job(rows, sequence, event.job, ENDS[type(event)], attempt, ended=told.time, outcome=_json(told.data))
+    if isinstance(event, JobCompleted):
+        rows["artifacts"] += [{"object": output.object, "job": event.job, "role": output.role} for output in event.outputs]
+
+
+def _registered(rows: Rows, sequence: int, told: Envelope, event: DatasetRegistered) -> None:
+    rows["datasets"].append(
+        {
+            "dataset": event.dataset,
+            "sequence": sequence,
+            "origin": event.origin.value,
+            "account": event.account,
+            "job": event.job,
+            "parents": _json(event.parents),
+            "project": told.project,
+            "principal": told.principal,
+            "created": told.time,
+        }
+    )
+    _account(rows, sequence, event.account)
+
+
+def _version_added(rows: Rows, _sequence: int, told: Envelope, event: DatasetVersionAdded) -> None:
+    known = {"origin": event.origin.value, "table_object": event.table, "proposal": event.proposal, "job": event.job, "added": told.time}
+    rows["versions"].append({"dataset": event.dataset, "version": event.version, **known})
+
+
+def _profiled(rows: Rows, sequence: int, _told: Envelope, event: DatasetProfiled) -> None:
+    known = {"profile": event.profile, "profiled_at": sequence}
+    rows["versions"].append({"dataset": event.dataset, "version": event.version, **known})
+
+
+def _attested(rows: Rows, sequence: int, told: Envelope, event: SchemaAttested) -> None:
+    known = {"declared": event.declared, "attested_by": told.principal, "attested": told.time, "declared_at": sequence}
+    rows["versions"].append({"dataset": event.dataset, "version": event.version, **known})
+
+
+def _cost(name: str, cost: Cost | None) -> Row:
+    return {f"{name}_rho": cost and cost.rho, f"{name}_delta": cost and cost.delta}
+
+
+def _account(rows: Rows, sequence: int, account: str, entry: int = 0, totals: LedgerEvent | None = None) -> None:
+    row = {
+        "account": account,
+        "entry": entry,
+        **_cost("spent", totals.spent if totals else NOTHING),
+        **_cost("reserved", totals.reserved if totals else NOTHING),
+        **_cost("limit", totals.limit if totals else None),
+        "sequence": sequence,
+    }
+    if isinstance(totals, BudgetLimited):
+        row |= {"limited": totals.entry, "epsilon": totals.epsilon, "delta": totals.delta}
+    rows["accounts"].append(row)
+
+
+def _entered(rows: Rows, sequence: int, told: Envelope, event: LedgerEvent) -> None:
+    run = event if isinstance(event, JobLedgerEvent) else None
+    limited = event if isinstance(event, BudgetLimited) else None
+    refused = event if isinstance(event, BudgetRefused) else None
+    rows["ledger"].append(
+        {
+            "account": event.account,
+            "entry": event.entry,
+            "kind": event.VERB,
+            "job": run and run.job,
+            "step": run and run.step,
+            "attempt": run and run.attempt,
+            **_cost("cost", run.cost if run else None),
+            **_cost("spent", event.spent),
+            **_cost("reserved", event.reserved),
+            **_cost("limit", event.limit),
+            **_cost("left", refused.left if refused else None),
+            "epsilon": limited and limited.epsilon,
+            "delta": limited and limited.delta,
+            "code": refused and refused.code,
+            "principal": told.principal,
+            "event": told.id,
+            "sequence": sequence,
+            "time": told.time,
+        }
+    )
+    _account(rows, sequence, event.account, event.entry, event)
+    if isinstance(event, BudgetReserved | BudgetObserved):
+        _job(rows, sequence, event.job, JobState.QUEUED)
+
+
+def _appended(rows: Rows, _sequence: int, _told: Envelope, record: AuditAppended) -> None:
+    rows["audit_entries"] += [
+        {"place": e.index, "event": e.event, "leaf": bytes.fromhex(e.leaf), "entry": _json(e.entry)} for e in record.entries
+    ]
+
+
+def _signed(rows: Rows, sequence: int, told: Envelope, record: CheckpointSigned) -> None:
+    rows["checkpoints"].append({"size": record.size, "note": record.note, "time": told.time, "sequence": sequence})
+
+
+FOLDS: dict[type[Message], Callable[[Rows, int, Envelope, Any], None]] = {
+    JobAccepted: _accepted,
+    JobStarted: _started,
+    **dict.fromkeys(ENDS, _ended),
+    DatasetRegistered: _registered,
+    DatasetVersionAdded: _version_added,
+    DatasetProfiled: _profiled,
+    SchemaAttested: _attested,
+    **dict.fromkeys((BudgetLimited, BudgetReserved, BudgetCharged, BudgetReleased, BudgetObserved, BudgetRefused), _entered),
+    AuditAppended: _appended,
+    CheckpointSigned: _signed,
+}
+"""What is done with each type of message. A mechanism's start is in its job's story, and says no more than that."""

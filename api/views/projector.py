@@ -1,0 +1,140 @@
+"""Keeps the views up with the streams: rows and position in one transaction, so that neither is ever without the other."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from pydantic import ValidationError
+from sqlalchemy import Connection, Table
+from sqlalchemy.dialects.sqlite import insert
+
+from api.views.changes import Changes, Listeners, Watermark
+from api.views.fold import RANK, Rows, fold
+from api.views.merge import Merge
+from api.views.queries import Views
+from contracts import subjects
+from contracts.envelope import Envelope
+from contracts.ids import JobId
+from contracts.jobs import JobState
+from contracts.records import Progress
+from infra.bus.tail import PositionLost, Stored, Tail
+
+log = structlog.get_logger()
+
+_REPEATED = {subjects.EVENTS: subjects.STORED_EVENTS_ALL, subjects.AUDIT: subjects.STORED_AUDIT_ALL}
+
+
+@dataclass(frozen=True)
+class Folded:
+    """What a batch was about."""
+
+    jobs: frozenset[JobId]
+    ended: frozenset[JobId]
+
+
+class Fold:
+    """A stream's messages in, rows and position out."""
+
+    def __init__(self, tables: Mapping[str, Table], stream: str) -> None:
+        self._stream = stream
+        self._merge = Merge(tables)
+        statement = insert(tables["positions"])
+        new = statement.excluded
+        self._reach = statement.on_conflict_do_update(
+            index_elements=["stream"], set_={"sequence": new.sequence, "message_id": new.message_id}
+        )
+
+    def apply(self, messages: Sequence[Stored], connection: Connection) -> Folded:
+        """Fold a batch within a transaction. A message that is no envelope is passed over: it will never be one."""
+        rows: Rows = defaultdict(list)
+        for message in messages:
+            try:
+                envelope = Envelope.load(message.body)
+            except ValidationError:
+                log.warning("view.no_envelope", stream=self._stream, sequence=message.sequence)
+                continue
+            fold(rows, message.sequence, envelope)
+        self._merge.apply(connection, rows)
+        last = messages[-1]
+        connection.execute(self._reach, {"stream": self._stream, "sequence": last.sequence, "message_id": last.message_id})
+        touched = frozenset(row["job"] for name in ("job_events", "jobs") for row in rows[name])
+        end = RANK[JobState.COMPLETED]
+        return Folded(touched, frozenset(row["job"] for row in rows["jobs"] if row["rank"] == end))
+
+
+class Projector:
+    """One per process. ``run_events`` and ``run_audit`` are background tasks; the rest is for those who wait."""
+
+    def __init__(self, views: Views, client: Client) -> None:
+        self._views, self._client = views, client
+        self._tails: dict[str, Tail] = {}
+        self._marks = {stream: Watermark() for stream in _REPEATED}
+        self._listeners = Listeners()
+
+    async def run_events(self) -> None:
+        """Follow EVENTS, and progress, for ever."""
+        subscription = await self._client.subscribe(subjects.PROGRESS_ALL, cb=self._hear_progress)
+        try:
+            await self._run(subjects.EVENTS)
+        finally:
+            if not self._client.is_closed:
+                await subscription.unsubscribe()
+
+    async def run_audit(self) -> None:
+        """Follow AUDIT for ever."""
+        await self._run(subjects.AUDIT)
+
+    def position(self, stream: str) -> int:
+        """Sequence up to which a stream is in the views."""
+        return self._marks[stream].position
+
+    def last(self, stream: str) -> int:
+        """Last sequence that a stream is known to hold."""
+        tail = self._tails.get(stream)
+        return max(self.position(stream), tail.last if tail else 0)
+
+    async def reached(self, stream: str, sequence: int, timeout: float) -> bool:  # noqa: ASYNC109  # giving up is an answer here, no error
+        """Wait until a message is in the views, for so many seconds at most; whether it is."""
+        return await self._marks[stream].reached(sequence, timeout)
+
+    def changes(self, job_id: JobId) -> AbstractAsyncContextManager[Changes]:
+        """Listen to a job: ``async with projector.changes(job) as changes``, read its events, then ``await changes.get()``.
+
+        ``get`` gives None when there are new events to be read, or else the job's latest progress.
+        """
+        return self._listeners.changes(job_id)
+
+    async def _run(self, stream: str) -> None:
+        apply = partial(self._apply, stream, Fold(self._views.tables, stream))
+        while True:
+            sequence, message_id = await self._views.position(stream)
+            self._marks[stream].advance(sequence)
+            tail = self._tails[stream] = Tail(self._client, stream, _REPEATED[stream])
+            try:
+                await tail.follow(sequence, message_id, apply)
+            except PositionLost:
+                log.warning("view.rebuilt", stream=stream, position=sequence)
+                await self._views.wipe(stream)
+
+    async def _apply(self, stream: str, fold_batch: Fold, messages: Sequence[Stored]) -> None:
+        folded = await self._views.write(lambda tx: fold_batch.apply(messages, tx.connection))
+        for job in folded.ended:
+            self._views.progress.drop(job)
+        self._marks[stream].advance(messages[-1].sequence)
+        self._listeners.tell_events(folded.jobs)
+
+    async def _hear_progress(self, message: Msg) -> None:
+        try:
+            progress = Progress.model_validate_json(message.data, extra="ignore")
+        except ValidationError:
+            log.warning("view.no_progress", subject=message.subject)
+            return
+        if self._views.progress.put(progress):
+            self._listeners.tell_progress(progress)

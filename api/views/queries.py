@@ -1,0 +1,213 @@
+"""What can be asked of the views."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, Row, ScalarSelect, Select, false, or_, select
+
+from api.views import shape
+from api.views.database import Database
+from api.views.progress import LatestProgress
+from contracts.ids import AccountId, DatasetId, JobId, MessageId, ObjectId
+from contracts.jobs import JobKind, JobState
+from contracts.views import (
+    ArtifactView,
+    AuditEntryView,
+    BudgetView,
+    CheckpointView,
+    DatasetVersionView,
+    DatasetView,
+    EvaluationView,
+    JobEventView,
+    JobView,
+    LedgerEntryView,
+    Page,
+)
+from halftone.merkle import HASH_SIZE, MissingNodeError, ProofError, consistency_proof, inclusion_proof
+from halftone.merkle.tree import Get
+
+T = TypeVar("T")
+EVALUATIONS = 500
+"""Most evaluations that one answer lists: the newest."""
+
+
+class Views(Database):
+    """The read side. It answers from its own tables alone; how far they are is the projector's to say."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.progress = LatestProgress()
+
+    async def job(self, job_id: JobId) -> JobView | None:
+        """A job that was accepted, with its latest progress."""
+        t = self.tables["jobs"]
+        row = await self.first(t.select().where((t.c.job == job_id) & t.c.accepted.is_not(None)))
+        return None if row is None else self._job(row)
+
+    async def jobs(
+        self,
+        *,
+        state: JobState | None = None,
+        kind: JobKind | None = None,
+        dataset: DatasetId | None = None,
+        after: JobId | None = None,
+        limit: int = 50,
+    ) -> Page[JobView]:
+        """Jobs, the newest first. After a job that is not known there is nothing."""
+        t, uses = self.tables["jobs"], self.tables["job_datasets"]
+        query = t.select().where(t.c.accepted.is_not(None))
+        if state is not None:
+            query = query.where(t.c.state == state)
+        if kind is not None:
+            query = query.where(t.c.kind == kind)
+        if dataset is not None:
+            query = query.where(t.c.job.in_(select(uses.c.job).where(uses.c.dataset == dataset)))
+        if after is not None:
+            query = query.where(t.c.accepted < _scalar(t.c.accepted, t.c.job == after))
+        rows = await self.all(query.order_by(t.c.accepted.desc()).limit(limit + 1))
+        return _page([self._job(row) for row in rows], limit, lambda job: job.id)
+
+    async def job_events(self, job_id: JobId, after: int = 0) -> list[JobEventView]:
+        """A job's story after a sequence."""
+        t = self.tables["job_events"]
+        query = t.select().where((t.c.job == job_id) & (t.c.sequence > after)).order_by(t.c.sequence)
+        return [shape.event_view(row) for row in await self.all(query)]
+
+    async def dataset(self, dataset_id: DatasetId) -> DatasetView | None:
+        rows = await self.all(self._datasets().where(self.tables["datasets"].c.dataset == dataset_id))
+        return next(iter(await self._with_versions(rows)), None)
+
+    async def datasets(self, after: DatasetId | None = None, limit: int = 50) -> Page[DatasetView]:
+        """Datasets, the newest first. After one that is not known there is nothing."""
+        t = self.tables["datasets"]
+        query = self._datasets()
+        if after is not None:
+            query = query.where(t.c.sequence < _scalar(t.c.sequence, t.c.dataset == after))
+        rows = await self.all(query.order_by(t.c.sequence.desc()).limit(limit + 1))
+        return _page(await self._with_versions(rows), limit, lambda dataset: dataset.id)
+
+    async def account(self, account_id: AccountId) -> BudgetView | None:
+        t = self.tables["accounts"]
+        row = await self.first(t.select().where(t.c.account == account_id))
+        return None if row is None else shape.budget_view(row)
+
+    async def entries(self, account: AccountId, after: int = 0, limit: int = 100) -> Page[LedgerEntryView]:
+        """An account's ledger, oldest first, after a row. Its epsilons are at the delta of the account's present limit."""
+        accounts, t = self.tables["accounts"], self.tables["ledger"]
+        held = await self.first(select(accounts.c.delta).where(accounts.c.account == account))
+        delta = None if held is None else held.delta
+        query = t.select().where((t.c.account == account) & (t.c.entry > after)).order_by(t.c.entry).limit(limit + 1)
+        return _page([shape.entry_view(row, delta) for row in await self.all(query)], limit, lambda entry: str(entry.entry))
+
+    async def evaluations(self, dataset: DatasetId | None = None) -> list[EvaluationView]:
+        """Completed evaluations, of a dataset on either side where one is given, the newest first."""
+        t, uses = self.tables["jobs"], self.tables["job_datasets"]
+        query = t.select().where((t.c.kind == JobKind.EVALUATE) & (t.c.state == JobState.COMPLETED))
+        if dataset is not None:
+            query = query.where(t.c.job.in_(select(uses.c.job).where(uses.c.dataset == dataset)))
+        return [shape.evaluation_view(row) for row in await self.all(query.order_by(t.c.accepted.desc()).limit(EVALUATIONS))]
+
+    async def artifact(self, object_id: ObjectId) -> ArtifactView | None:
+        """Whose output an object is; None for one that is no job's output."""
+        t = self.tables["artifacts"]
+        row = await self.first(t.select().where(t.c.object == object_id))
+        return None if row is None else ArtifactView(object=row.object, job=row.job, role=row.role)
+
+    async def audit_entries(self, start: int, limit: int) -> list[AuditEntryView]:
+        """Leaves from an index on."""
+        t = self.tables["audit_entries"]
+        return [
+            shape.audit_entry_view(row) for row in await self.all(t.select().where(t.c.place >= start).order_by(t.c.place).limit(limit))
+        ]
+
+    async def audit_entry(self, event_id: MessageId) -> AuditEntryView | None:
+        t = self.tables["audit_entries"]
+        row = await self.first(t.select().where(t.c.event == event_id))
+        return None if row is None else shape.audit_entry_view(row)
+
+    async def checkpoint(self) -> CheckpointView | None:
+        """The latest one: the largest."""
+        t = self.tables["checkpoints"]
+        row = await self.first(t.select().order_by(t.c.size.desc()).limit(1))
+        return None if row is None else shape.checkpoint_view(row)
+
+    async def audit_node(self, level: int, index: int) -> bytes:
+        """The hash of a complete node, 32 bytes. Raises MissingNodeError."""
+        return (await self._nodes({(level, index)}))(level, index)
+
+    async def inclusion(self, event_id: MessageId) -> tuple[AuditEntryView, list[bytes], CheckpointView] | None:
+        """A leaf, the hashes that lead from it to the root, and the latest checkpoint; None while that does not cover it.
+
+        Raises MissingNodeError where the log as it was received has a gap.
+        """
+        entry, checkpoint = await self.audit_entry(event_id), await self.checkpoint()
+        if entry is None or checkpoint is None or entry.index >= checkpoint.size:
+            return None
+        return entry, await self._proof(lambda get: inclusion_proof(entry.index, checkpoint.size, get)), checkpoint
+
+    async def consistency(self, old: int, new: int) -> list[bytes]:
+        """The hashes that show the first ``old`` leaves to be a prefix of the first ``new``.
+
+        Raises ProofError unless ``0 <= old <= new <=`` size of the latest checkpoint, and MissingNodeError where the log has a gap.
+        """
+        checkpoint = await self.checkpoint()
+        size = 0 if checkpoint is None else checkpoint.size
+        if new > size:
+            raise ProofError(f"The log is signed up to {size} leaves, not {new}.")
+        return await self._proof(lambda get: consistency_proof(old, new, get))
+
+    async def _proof(self, make: Callable[[Get], list[bytes]]) -> list[bytes]:
+        """Make a proof twice: once to learn which nodes it reads, and then, when these are here, in earnest."""
+        wanted: set[tuple[int, int]] = set()
+
+        def note(level: int, index: int) -> bytes:
+            wanted.add((level, index))
+            return bytes(HASH_SIZE)
+
+        make(note)
+        return make(await self._nodes(wanted))
+
+    async def _nodes(self, wanted: set[tuple[int, int]]) -> Get:
+        t = self.tables["audit_nodes"]
+        # One by one, not IN over pairs: SQLite would read the whole table for that.
+        each = or_(false(), *((t.c.level == level) & (t.c.place == index) for level, index in sorted(wanted)))
+        rows = await self.all(t.select().where(each))
+        held = {(row.level, row.place): row.hash for row in rows}
+
+        def get(level: int, index: int) -> bytes:
+            try:
+                found: bytes = held[level, index]
+            except KeyError:
+                raise MissingNodeError(level, index) from None
+            return found
+
+        return get
+
+    def _job(self, row: Row[Any]) -> JobView:
+        return shape.job_view(row, self.progress.get(row.job))
+
+    def _datasets(self) -> Select[Any]:
+        t, jobs = self.tables["datasets"], self.tables["jobs"]
+        state, outcome = jobs.c.state.label("job_state"), jobs.c.outcome.label("job_outcome")
+        return select(t, state, outcome).join(jobs, jobs.c.job == t.c.job, isouter=True)
+
+    async def _with_versions(self, rows: Sequence[Row[Any]]) -> list[DatasetView]:
+        t = self.tables["versions"]
+        these = t.c.dataset.in_([row.dataset for row in rows]) & t.c.table_object.is_not(None)
+        versions: dict[DatasetId, list[DatasetVersionView]] = defaultdict(list)
+        for row in await self.all(t.select().where(these).order_by(t.c.version)) if rows else []:
+            versions[row.dataset].append(shape.version_view(row))
+        return [shape.dataset_view(row, versions[row.dataset]) for row in rows]
+
+
+def _scalar(column: ColumnElement[int], condition: ColumnElement[bool]) -> ScalarSelect[int]:
+    return select(column).where(condition).scalar_subquery()
+
+
+def _page(found: Sequence[T], limit: int, cursor: Callable[[T], str]) -> Page[T]:
+    """A page of what was asked for with one item over, which says whether there is more."""
+    items = found[:limit]
+    return Page(items=tuple(items), next=cursor(items[-1]) if len(found) > limit and items else None)

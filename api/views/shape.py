@@ -1,0 +1,240 @@
+"""From rows to what HTTP answers with."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlalchemy import Row
+
+from api.views.fold import ENDS
+from contracts.cost import DELTA_SCALE, EPSILON_SCALE, NOTHING, Cost
+from contracts.envelope import MESSAGES
+from contracts.events import JobCompleted, JobFailed, JobRefused
+from contracts.jobs import EvaluateSpec, JobKind, JobSpec, JobState, Output, SynthesizeSpec
+from contracts.records import Progress
+from contracts.views import (
+    AuditEntryView,
+    BudgetView,
+    CheckpointView,
+    CostView,
+    DatasetState,
+    DatasetVersionView,
+    DatasetView,
+    EvaluationView,
+    FailureView,
+    JobEventView,
+    JobView,
+    LedgerEntryView,
+    OutputView,
+    ProgressView,
+    RefusalView,
+)
+from halftone.privacy.conversion import epsilon_of
+
+_SPEC: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
+_END = {state: kind for kind, state in ENDS.items()}
+
+Ended = JobCompleted | JobFailed | JobRefused | None
+
+
+def cost_view(cost: Cost, delta: int | None) -> CostView:
+    """A cost with the epsilon that it means where the stated delta (1e-18) is known; half of that is the conversion's."""
+    return CostView(rho=cost.rho, delta=cost.delta, epsilon=None if delta is None else _epsilon(cost.rho, delta))
+
+
+@functools.lru_cache(maxsize=4096)
+def _epsilon(rho: int, delta: int) -> float | None:
+    share = Fraction(delta, 2 * DELTA_SCALE)
+    return epsilon_of(rho, share) if share < 1 else None
+
+
+def job_view(row: Row[Any], progress: Progress | None) -> JobView:
+    """A job, with how far it is while it runs."""
+    state = JobState(row.state)
+    spec = _SPEC.validate_json(row.spec, extra="ignore")
+    end = _outcome(state, row.outcome)
+    running = progress if progress is not None and state is JobState.RUNNING and progress.attempt >= row.attempt else None
+    return JobView(
+        id=row.job,
+        kind=JobKind(row.kind),
+        state=state,
+        project=row.project,
+        principal=row.principal,
+        spec=spec,
+        attempt=row.attempt,
+        progress=progress_view(running) if running else None,
+        outputs=outputs_view(end.outputs) if isinstance(end, JobCompleted) else (),
+        failure=FailureView(code=end.code, problem=end.problem, log=end.log) if isinstance(end, JobFailed) else None,
+        refusal=_refusal(end, spec) if isinstance(end, JobRefused) else None,
+        retry_of=row.retry_of,
+        sequence=row.sequence,
+        created=row.created,
+        started=row.started,
+        ended=row.ended,
+    )
+
+
+def progress_view(progress: Progress) -> ProgressView:
+    return ProgressView(attempt=progress.attempt, step=progress.step, fraction=progress.fraction)
+
+
+def outputs_view(outputs: Sequence[Output]) -> tuple[OutputView, ...]:
+    return tuple(OutputView(role=o.role, artifact=o.object, href=f"/v1/artifacts/{o.object}") for o in outputs)
+
+
+def _outcome(state: JobState, outcome: str | None) -> Ended:
+    kind = _END.get(state)
+    if kind is None or outcome is None:
+        return None
+    event = kind.read(json.loads(outcome))
+    return event if isinstance(event, JobCompleted | JobFailed | JobRefused) else None
+
+
+def _refusal(refused: JobRefused, spec: JobSpec) -> RefusalView:
+    delta = spec.delta if isinstance(spec, SynthesizeSpec) else None
+    asked, left = cost_view(refused.asked, delta), cost_view(refused.left, delta)
+    return RefusalView(account=refused.account, code=refused.code, asked=asked, left=left)
+
+
+def event_view(row: Row[Any]) -> JobEventView:
+    terminal = MESSAGES.get(row.type) in ENDS
+    return JobEventView(
+        sequence=row.sequence, id=row.id, type=row.type, job=row.job, time=row.time, data=json.loads(row.data), terminal=terminal
+    )
+
+
+def dataset_view(row: Row[Any], versions: Sequence[DatasetVersionView]) -> DatasetView:
+    """A dataset; its job's end says why it has no version."""
+    return DatasetView(
+        id=row.dataset,
+        origin=row.origin,
+        state=_dataset_state(row.job_state, ready=bool(versions)),
+        account=row.account,
+        job=row.job,
+        parents=tuple(json.loads(row.parents)),
+        versions=tuple(versions),
+        project=row.project,
+        principal=row.principal,
+        failure=None if versions or row.job_state is None else _dataset_failure(JobState(row.job_state), row.job_outcome),
+        created=row.created,
+        sequence=row.sequence,
+    )
+
+
+def _dataset_state(job_state: str | None, *, ready: bool) -> DatasetState:
+    if ready:
+        return DatasetState.READY
+    match job_state:
+        case JobState.CANCELLED:
+            return DatasetState.CANCELLED
+        case JobState.FAILED | JobState.REFUSED:
+            return DatasetState.FAILED
+        case _:
+            return DatasetState.INGESTING
+
+
+def _dataset_failure(state: JobState, outcome: str | None) -> FailureView | None:
+    match _outcome(state, outcome):
+        case JobFailed() as end:
+            return FailureView(code=end.code, problem=end.problem, log=end.log)
+        case JobRefused() as end:
+            return FailureView(code=end.code)
+        case _:
+            return None
+
+
+def version_view(row: Row[Any]) -> DatasetVersionView:
+    return DatasetVersionView(
+        version=row.version,
+        origin=row.origin,
+        table=row.table_object,
+        proposal=row.proposal,
+        profile=row.profile,
+        declared=row.declared,
+        attested_by=row.attested_by,
+        attested=row.attested,
+        job=row.job,
+        added=row.added,
+    )
+
+
+def _cost(row: Row[Any], name: str) -> Cost | None:
+    rho = getattr(row, f"{name}_rho")
+    return None if rho is None else Cost(rho=rho, delta=getattr(row, f"{name}_delta"))
+
+
+def _optional_cost(row: Row[Any], name: str, delta: int | None) -> CostView | None:
+    cost = _cost(row, name)
+    return None if cost is None else cost_view(cost, delta)
+
+
+def budget_view(row: Row[Any]) -> BudgetView:
+    """An account; its costs as epsilons at the delta of its limit."""
+    spent, reserved, limit = _cost(row, "spent") or NOTHING, _cost(row, "reserved") or NOTHING, _cost(row, "limit")
+    left = NOTHING if limit is None else (spent + reserved).left(limit)
+    return BudgetView(
+        account=row.account,
+        entry=row.entry,
+        epsilon=None if row.epsilon is None else row.epsilon / EPSILON_SCALE,
+        delta=None if row.delta is None else row.delta / DELTA_SCALE,
+        limit=None if limit is None else cost_view(limit, row.delta),
+        spent=cost_view(spent, row.delta),
+        reserved=cost_view(reserved, row.delta),
+        left=cost_view(left, row.delta),
+        sequence=row.sequence,
+    )
+
+
+def entry_view(row: Row[Any], delta: int | None) -> LedgerEntryView:
+    """A ledger row; its costs as epsilons at a stated delta (1e-18)."""
+    return LedgerEntryView(
+        account=row.account,
+        entry=row.entry,
+        kind=row.kind,
+        job=row.job,
+        step=row.step,
+        attempt=row.attempt,
+        cost=_optional_cost(row, "cost", delta),
+        spent=cost_view(_cost(row, "spent") or NOTHING, delta),
+        reserved=cost_view(_cost(row, "reserved") or NOTHING, delta),
+        limit=_optional_cost(row, "limit", delta),
+        epsilon=None if row.epsilon is None else row.epsilon / EPSILON_SCALE,
+        delta=None if row.delta is None else row.delta / DELTA_SCALE,
+        code=row.code,
+        left=_optional_cost(row, "left", delta),
+        principal=row.principal,
+        event=row.event,
+        sequence=row.sequence,
+        time=row.time,
+    )
+
+
+def evaluation_view(row: Row[Any]) -> EvaluationView:
+    """A completed evaluate job."""
+    spec = EvaluateSpec.read(json.loads(row.spec))
+    outputs = JobCompleted.read(json.loads(row.outcome)).outputs
+    return EvaluationView(
+        job=row.job,
+        dataset=spec.synthetic.dataset,
+        version=spec.synthetic.version,
+        real=spec.real.dataset,
+        real_version=spec.real.version,
+        report=next((o.object for o in outputs if o.role == "report"), None),
+        outputs=outputs_view(outputs),
+        project=row.project,
+        principal=row.principal,
+        ended=row.ended,
+    )
+
+
+def audit_entry_view(row: Row[Any]) -> AuditEntryView:
+    return AuditEntryView(index=row.place, event=row.event, leaf=row.leaf.hex(), entry=json.loads(row.entry))
+
+
+def checkpoint_view(row: Row[Any]) -> CheckpointView:
+    return CheckpointView(size=row.size, note=row.note, time=row.time)
