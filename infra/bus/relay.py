@@ -87,7 +87,9 @@ class Relay:
         return [s for part in done for s in part]
 
     async def _publish_stream(self, stream: str, rows: Sequence[Row[int, str, str, bytes]]) -> list[Sent]:
-        if len(rows) >= BATCH_FROM:
+        # The broker may leave a batch unanswered in which two commands want the same place.
+        rivals = stream == subjects.COMMANDS and len({row.subject for row in rows}) < len(rows)
+        if len(rows) >= BATCH_FROM and not rivals:
             try:
                 first = await publish_batch(self._client, [(r.subject, r.message_id, r.body) for r in rows])
             except BatchRefused as refusal:

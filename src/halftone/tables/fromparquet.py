@@ -28,14 +28,14 @@ def convert(source: Source, target: Path, limits: Limits, progress: Progress, _o
     """
     try:
         with pq.ParquetFile(source.path, buffer_size=1 << 20) as file:
-            return _convert(file, source, target, limits, progress)
+            return _convert(file, target, limits, progress)
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise FileDamaged("the Parquet file cannot be decoded: write and upload it again") from None
 
 
-def _convert(file: pq.ParquetFile, source: Source, target: Path, limits: Limits, progress: Progress) -> Ingested:
+def _convert(file: pq.ParquetFile, target: Path, limits: Limits, progress: Progress) -> Ingested:
     schema = file.schema_arrow
     check_names(schema.names, limits)
     rows = file.metadata.num_rows

@@ -37,7 +37,8 @@ def ingest(
 
     Types come from every row, not from the first few; see ``narrow`` for the rules, ``values`` for those of JSON lines and workbooks. In
     CSV, empty fields and ``?``, ``NA``, ``N/A``, ``NULL``, ``NaN`` are missing values, blank lines are no rows. NaN is a missing value in
-    every format, and infinity is kept as a number. Times with a zone are stored in UTC; a column that has some with and some without is text.
+    every format, and infinity is kept as a number. Times with a zone are stored in UTC; a column
+    that has some with and some without is text.
 
     Raises a TableError that names the column, the line or the byte; no error holds a value of a row.
     """

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from contracts.schema import ColumnType
 from halftone.tables.written import canonical, leading_zero
 
-_EXACT = 2**53
+EXACT = 2**53
 """Whole numbers below survive as doubles; from here on two of them may become one."""
 _FINE_FROM, _FINE_TO = 1678, 2262
 _DIGITS = r"^[+-]?[0-9]+$"
@@ -72,7 +72,7 @@ def _number(text: pa.Array) -> pa.Array | None:
     numbers = _double(text)
     if numbers is None or _true(pc.is_nan(numbers)) or leading_zero(text):
         return None
-    large = pc.greater_equal(pc.abs(numbers), _EXACT)
+    large = pc.greater_equal(pc.abs(numbers), EXACT)
     if _true(large):
         rounded = pc.match_substring_regex(text.filter(large), _DIGITS)
         infinite = pc.match_substring_regex(text.filter(pc.is_inf(numbers)), _INFINITY)
@@ -111,13 +111,15 @@ TEXT = _kind(ColumnType.TEXT, pa.string(), "", lambda text: text)
 
 KINDS = (INTEGER, NUMBER, BOOLEAN, DATE, DATETIME, DATETIME_FINE, DATETIME_ZONED, TIME)
 """From narrow to wide: the first that fits is the column's."""
+NUMERIC = (INTEGER, NUMBER)
+TEMPORAL = (DATE, DATETIME, DATETIME_FINE, DATETIME_ZONED, TIME)
 
 
 class Narrowing:
     """What one column can still be, given all of it that was seen."""
 
-    def __init__(self) -> None:
-        self._left: tuple[Kind, ...] = KINDS
+    def __init__(self, kinds: tuple[Kind, ...] = KINDS) -> None:
+        self._left = kinds
         self._seen = False
         self._padded = False  # blanks around a value have to be taken off to read it
 
@@ -137,6 +139,11 @@ class Narrowing:
             self._padded = bool(found)
         self._left = tuple(found)
         return next(iter(found.values()), text)
+
+    def limit(self, kinds: tuple[Kind, ...]) -> None:
+        """Take note of a block that was read already, and of the types that it leaves."""
+        self._seen = True
+        self._left = tuple(kind for kind in self._left if kind in kinds)
 
     def read(self, text: pa.Array) -> pa.Array:
         """Read a block that was seen before."""
@@ -161,7 +168,7 @@ def _implied(kind: Kind, found: dict[Kind, pa.Array | None]) -> bool:
     """Whether a narrower type that fits makes it certain that this one does."""
     if kind is NUMBER and INTEGER in found:
         ends = pc.min_max(found[INTEGER])
-        return bool(ends["min"].as_py() > -_EXACT and ends["max"].as_py() < _EXACT)
+        return bool(ends["min"].as_py() > -EXACT and ends["max"].as_py() < EXACT)
     if kind is DATETIME_FINE and DATETIME in found:
         return _in_nanoseconds(found[DATE if DATE in found else DATETIME])
     return kind is DATETIME and DATE in found
@@ -170,4 +177,4 @@ def _implied(kind: Kind, found: dict[Kind, pa.Array | None]) -> bool:
 def _in_nanoseconds(moments: pa.Array | None) -> bool:
     """Whether all lie within the years that 64 bits of nanoseconds can count."""
     ends = pc.min_max(moments)
-    return bool(_FINE_FROM <= ends["min"].as_py().year and ends["max"].as_py().year < _FINE_TO)
+    return bool(ends["min"].as_py().year >= _FINE_FROM and ends["max"].as_py().year < _FINE_TO)

@@ -7,7 +7,7 @@ import csv
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Never
+from typing import BinaryIO, Never, cast
 
 import pyarrow as pa
 import pyarrow.csv
@@ -129,7 +129,7 @@ class CsvReader:
         line = 1
         with plain(self.source) as file, _fields_up_to(self.limits.row_bytes):
             encoding = "utf-8-sig" if self.source.encoding == UTF_8 else self.source.encoding
-            records = self.header.reader(io.TextIOWrapper(file, encoding, "replace", newline=""))
+            records = self.header.reader(io.TextIOWrapper(cast("BinaryIO", file), encoding, "replace", newline=""))
             try:
                 for record in records:
                     if record and wrong(record):
