@@ -17,7 +17,8 @@ def main(chosen: list[str]) -> int:
     if unknown:
         print(f"no benchmark is called {unknown[0]!r}; there are: {', '.join(BENCHMARKS)}", file=sys.stderr)
         return 2
-    print(f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}, {platform.system()} {platform.release()}")
+    system = f"{platform.system()} {platform.release()}"
+    print(f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}, {system}")
     codes = [subprocess.run([sys.executable, str(HERE / f"{name}.py")], check=False).returncode for name in chosen or BENCHMARKS]
     return max(codes)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from typing import Any
 
+import httpx
 import pytest
 from running_system import System, eventually
 
@@ -39,7 +40,7 @@ def test_an_empty_upload_is_refused_at_once(system: System) -> None:
 )
 def test_a_file_that_is_no_table_fails_its_job_and_leaves_nothing(system: System, content: bytes, code: str) -> None:
     """The job says why, the dataset is failed and takes no jobs, and the upload is gone."""
-    before = {p.name for p in (system.home / "objects").rglob("obj_*") if p.suffix not in {".json"}}
+    before = {p.name for p in (system.home / "objects").rglob("obj_*") if p.suffix != ".json"}
     registered = system.upload(content)
     job = system.ended(registered["job"])
     assert (job["state"], job["problem"]["code"]) == ("failed", code)
@@ -50,7 +51,7 @@ def test_a_file_that_is_no_table_fails_its_job_and_leaves_nothing(system: System
     assert refused["code"] == "dataset-failed"
 
     def left() -> set[str]:
-        now = {p.name for p in (system.home / "objects").rglob("obj_*") if p.suffix not in {".json"}}
+        now = {p.name for p in (system.home / "objects").rglob("obj_*") if p.suffix != ".json"}
         return now - before
 
     # What stays is the problem document and the job's log.
@@ -110,8 +111,6 @@ def test_the_same_content_falls_under_the_same_budget(system: System, dataset: s
 
 def test_without_a_token_only_health_answers(system: System) -> None:
     """Everything else says how to authenticate."""
-    import httpx
-
     bare = httpx.Client(base_url=system.http.base_url)
     assert bare.get("/health/live").status_code == 200
     answer = bare.get("/v1/jobs")
