@@ -9,6 +9,7 @@ import asyncio
 import time
 
 import psutil
+
 from figures import Figure, percentiles, show
 from running import Http, Running, system
 

@@ -3,7 +3,6 @@
 Run with ``python tests/bench/merkle.py [--leaves N]``. Ten million leaves take 640 MB of nodes.
 """
 
-# ruff: noqa: T201 - printing is what a benchmark is for
 from __future__ import annotations
 
 import argparse

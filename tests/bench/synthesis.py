@@ -3,8 +3,6 @@
 Run with ``./just bench``, or by itself. Each figure is the median of three runs, and each run draws its own noise.
 """
 
-# ruff: noqa: T201
-
 from __future__ import annotations
 
 import os

@@ -3,7 +3,6 @@
 Run with ``python tests/bench/views.py [--events N]``. Envelopes are built beforehand; parsing them is measured, fetching is not.
 """
 
-# ruff: noqa: T201 - printing is what a benchmark is for
 from __future__ import annotations
 
 import argparse

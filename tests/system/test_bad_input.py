@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from running_system import System, eventually
 
 SCHEMA: dict[str, Any] = {"columns": [{"name": name, "type": "integer", "minimum": 0, "maximum": 9} for name in "ab"]}

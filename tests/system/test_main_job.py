@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from running_system import REPOSITORY, System
 
 from contracts.envelope import Envelope
 from halftone.merkle import canonical, verify_proof
 from infra.bus.connection import connect, jetstream
 from infra.bus.topology import subscriber_durable
 from infra.home import BusAccess, Home
+from running_system import REPOSITORY, System
 
 DEMO = REPOSITORY / "infra" / "demo"
 ROWS = 5000

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+
 from running_system import REPOSITORY, System, eventually
 
 COLUMNS = 12
