@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from collections import Counter
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Any, Self
@@ -128,9 +129,9 @@ class TableSchema(Contract):
     @model_validator(mode="after")
     def _names_are_known_and_unique(self) -> Self:
         names = [column.name for column in self.columns]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"column {name!r} is declared twice")
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        if twice:
+            raise ValueError(f"column {twice[0]!r} is declared twice")
         keys = [*self.primary_key, *(k for k in (self.sequence_key, self.sequence_index) if k is not None)]
         for key in keys:
             if key not in names:

@@ -19,6 +19,8 @@ from halftone.tables.text import located
 from halftone.tables.writing import writing
 
 _THREADS = 2
+_TASKS = 32
+"""Into which a block's columns are divided: a table may have thousands."""
 
 
 class _Conversion:
@@ -70,7 +72,11 @@ class _Conversion:
             yield self._typed(Narrowing.see, batch)
 
     def _typed(self, read: Callable[[Narrowing, pa.Array], pa.Array], batch: pa.RecordBatch) -> pa.RecordBatch:
-        arrays = list(self._pool.map(read, self.columns, batch.columns))
+        pairs = list(zip(self.columns, batch.columns, strict=True))
+        size = -(-len(pairs) // _TASKS)
+        some = [pairs[begin : begin + size] for begin in range(0, len(pairs), size)]
+        done = self._pool.map(lambda part: [read(column, array) for column, array in part], some)
+        arrays = [array for part in done for array in part]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
 

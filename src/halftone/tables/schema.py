@@ -25,15 +25,15 @@ def infer(table_path: Path, *, name: str = "table") -> TableSchema:
     A column without values is text with the semantic ``declared.NO_VALUES``. Reads the table once, in batches.
     """
     with pq.ParquetFile(table_path) as file:
-        columns = [_Column(field) for field in file.schema_arrow]
+        columns = [ColumnProposal(field) for field in file.schema_arrow]
         for batch in file.iter_batches(batch_size=_BATCH_ROWS):
             for column, array in zip(columns, batch.columns, strict=True):
                 column.see(array)
     return TableSchema(name=name, columns=tuple(column.proposal() for column in columns))
 
 
-class _Column:
-    """What was seen of one column."""
+class ColumnProposal:
+    """What one column suggests, given what was seen of it."""
 
     def __init__(self, field: pa.Field) -> None:
         self._name: str = field.name
