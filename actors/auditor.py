@@ -13,7 +13,8 @@ from pathlib import Path
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Column, Integer, LargeBinary, MetaData, Table, Text, func, insert, select
+from sqlalchemy import Column, Integer, LargeBinary, MetaData, Table, Text, bindparam, func, select
+from sqlalchemy.dialects.sqlite import insert
 
 from contracts import subjects
 from contracts.envelope import Context, Envelope
@@ -36,6 +37,7 @@ from halftone.merkle import (
 )
 from infra.bus.tail import PositionLost, Stored, Tail
 from infra.database.positions import read_position, write_position
+from infra.database.prepared import Prepared
 from infra.database.store import Transaction
 from infra.home import Home, write_secret
 from infra.runtime import Runtime, running
@@ -47,6 +49,8 @@ ORIGIN = "halftone"
 """Name of the log and of its key."""
 SIGN_EVERY = 0.25
 """Seconds between two checkpoints while the log grows."""
+GATHER_SECONDS = 0.05
+"""How long an event may wait for others, to be logged and announced with them."""
 ENTRIES_PER_MESSAGE = 100
 ENTRY_BYTES_PER_MESSAGE = 512 * 1024
 
@@ -76,20 +80,24 @@ def tables() -> MetaData:
     return metadata
 
 
+_ENTRIES, _NODES = (tables().tables[name] for name in ("entries", "nodes"))
+_SIZE = Prepared(select(func.coalesce(func.max(_ENTRIES.c.idx) + 1, 0).label("size")))
+_NODE = Prepared(select(_NODES.c.hash).where((_NODES.c.level == bindparam("at")) & (_NODES.c.idx == bindparam("index"))))
+_KNOWN = Prepared(select(_ENTRIES.c.idx).where(_ENTRIES.c.event == bindparam("id")))
+_ADD_ENTRY, _ADD_NODE = Prepared(insert(_ENTRIES)), Prepared(insert(_NODES))
+
+
 class Log:
     """The log's tables within one transaction."""
 
-    def __init__(self, tx: Transaction, metadata: MetaData) -> None:
-        self._tx = tx
-        self._entries, self._nodes = metadata.tables["entries"], metadata.tables["nodes"]
+    def __init__(self, tx: Transaction) -> None:
+        self._connection = tx.connection
 
     def size(self) -> int:
-        highest = self._tx.connection.execute(select(func.max(self._entries.c.idx))).scalar()
-        return 0 if highest is None else int(highest) + 1
+        return int(_SIZE.first(self._connection).size)
 
     def node(self, level: int, index: int) -> bytes:
-        query = select(self._nodes.c.hash).where((self._nodes.c.level == level) & (self._nodes.c.idx == index))
-        return bytes(self._tx.connection.execute(query).scalar_one())
+        return bytes(_NODE.first(self._connection, at=level, index=index).hash)
 
     def append(self, envelopes: Sequence[Envelope]) -> list[AuditEntry]:
         """Add the events that are not in the log yet, in order."""
@@ -100,24 +108,22 @@ class Log:
         contents = [envelope.model_dump(mode="json", exclude_none=True) for envelope in new]
         bodies = [canonical(content) for content in contents]
         leaves = [leaf_hash(body) for body in bodies]
-        rows = [{"idx": size + i, "event": envelope.id, "entry": bodies[i], "leaf": leaves[i]} for i, envelope in enumerate(new)]
-        self._tx.connection.execute(insert(self._entries), rows)
-        nodes = [{"level": level, "idx": index, "hash": digest} for level, index, digest in appended(size, leaves, self.node)]
-        self._tx.connection.execute(insert(self._nodes), nodes)
+        rows = ({"idx": size + i, "event": envelope.id, "entry": bodies[i], "leaf": leaves[i]} for i, envelope in enumerate(new))
+        _ADD_ENTRY.run_many(self._connection, rows)
+        nodes = ({"level": level, "idx": index, "hash": digest} for level, index, digest in appended(size, leaves, self.node))
+        _ADD_NODE.run_many(self._connection, nodes)
         return [AuditEntry(index=size + i, event=envelope.id, leaf=leaves[i].hex(), entry=contents[i]) for i, envelope in enumerate(new)]
 
     def _unknown(self, envelopes: Sequence[Envelope]) -> list[Envelope]:
         wanted = {envelope.id: envelope for envelope in envelopes}
-        query = select(self._entries.c.event).where(self._entries.c.event.in_(wanted))
-        known = set(self._tx.connection.execute(query).scalars())
-        return [envelope for event, envelope in wanted.items() if event not in known]
+        return [envelope for event, envelope in wanted.items() if _KNOWN.first(self._connection, id=event) is None]
 
 
 class Auditor:
     """Appends what the stream brings, and signs."""
 
-    def __init__(self, runtime: Runtime, metadata: MetaData) -> None:
-        self._runtime, self._metadata = runtime, metadata
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
         self._key = signing_key(runtime.home)
         self._verifier = verifier_key(ORIGIN, self._key.public_key())
         self._checkpoint_file = runtime.home.audit / "checkpoint"
@@ -127,7 +133,7 @@ class Auditor:
         """Follow the events for ever; a broker that was replaced is read from its start."""
         position, message_id = await self._runtime.store.write(partial(read_position, subjects.EVENTS))
         while True:
-            tail = Tail(self._runtime.client, subjects.EVENTS, subjects.STORED_EVENTS_ALL)
+            tail = Tail(self._runtime.client, subjects.EVENTS, subjects.STORED_EVENTS_ALL, gather=GATHER_SECONDS)
             try:
                 await tail.follow(position, message_id, self._append)
             except PositionLost:
@@ -138,7 +144,7 @@ class Auditor:
         envelopes = [Envelope.load(message.body) for message in messages]
 
         def change(tx: Transaction) -> int:
-            entries = Log(tx, self._metadata).append(envelopes)
+            entries = Log(tx).append(envelopes)
             for batch in _batches(entries):
                 tx.send(_announcement(AuditAppended(entries=batch), f"appended:{batch[0].index}"))
             write_position(subjects.EVENTS, messages[-1].sequence, messages[-1].message_id, tx)
@@ -160,7 +166,7 @@ class Auditor:
         before = last_signed(self._checkpoint_file, self._verifier)
 
         def change(tx: Transaction) -> str | None:
-            held = Log(tx, self._metadata)
+            held = Log(tx)
             size = held.size()
             _require_prefix(before, held, size)
             if size == before.size:
@@ -223,9 +229,8 @@ def last_signed(path: Path, verifier: str) -> Checkpoint:
 
 async def run(settings: Settings) -> None:
     """Keep the log until stopped."""
-    metadata = tables()
-    async with running(Actor.AUDITOR, settings, metadata) as runtime:
-        auditor = Auditor(runtime, metadata)
+    async with running(Actor.AUDITOR, settings, tables()) as runtime:
+        auditor = Auditor(runtime)
         runtime.keep("intake", auditor.take_in)
         runtime.keep("sign", auditor.sign)
         runtime.ready()

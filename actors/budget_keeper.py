@@ -12,7 +12,8 @@ from functools import partial
 from typing import Any
 
 import structlog
-from sqlalchemy import BigInteger, Column, Integer, MetaData, Row, Table, Text, UniqueConstraint, insert, select, update
+from sqlalchemy import BigInteger, Column, Integer, MetaData, Row, Table, Text, UniqueConstraint, bindparam, select, update
+from sqlalchemy.dialects.sqlite import insert
 
 from contracts.commands import ReserveBudget, SetBudget
 from contracts.cost import DELTA_SCALE, EPSILON_SCALE, NOTHING, Cost
@@ -35,8 +36,10 @@ from contracts.ids import AccountId, Code, JobId
 from contracts.jobs import Actor, Grant, Refusal, StepRun, Use
 from halftone.privacy.conversion import budget_limit
 from infra.bus.control import serve
+from infra.bus.runs import Delivery, EventLoop, Verdict
 from infra.bus.topology import KEEPER_EVENTS, ctl_durable
-from infra.database.store import Store, Transaction, now_ms
+from infra.database.prepared import Prepared
+from infra.database.store import Transaction, now_ms
 from infra.runtime import running
 from infra.settings import Settings
 
@@ -83,6 +86,11 @@ def tables() -> MetaData:
     return metadata
 
 
+_ENDED_JOBS = tables().tables["ended_jobs"]
+_END = Prepared(insert(_ENDED_JOBS).on_conflict_do_nothing())
+_ENDED = Prepared(select(_ENDED_JOBS).where(_ENDED_JOBS.c.job == bindparam("key")))
+
+
 @dataclass(frozen=True)
 class Account:
     """What a ledger's rows come to."""
@@ -119,7 +127,7 @@ class Ledger:
 
     def __init__(self, tx: Transaction, metadata: MetaData, cause: Envelope) -> None:
         self._tx, self._cause = tx, cause
-        self._accounts, self._rows, self._ended = (metadata.tables[name] for name in ("accounts", "ledger", "ended_jobs"))
+        self._accounts, self._rows = metadata.tables["accounts"], metadata.tables["ledger"]
         self._made = 0
 
     def account(self, account: AccountId) -> Account:
@@ -157,11 +165,11 @@ class Ledger:
         self._tx.send(envelope)
         return entry
 
-    def entry(self, account: AccountId, job: JobId, run: StepRun, kind: type[LedgerEvent]) -> Row[Any] | None:
-        """The row of one kind that a run of a job's step has, if it has one."""
+    def entries(self, account: AccountId, job: JobId, run: StepRun) -> dict[str, Row[Any]]:
+        """The rows that a run of a job's step has, by their kind."""
         t = self._rows
         this = (t.c.account == account) & (t.c.job == job) & (t.c.step == run.step) & (t.c.attempt == run.attempt)
-        return self._tx.connection.execute(select(t).where(this & (t.c.kind == kind.VERB))).first()
+        return {row.kind: row for row in self._tx.connection.execute(select(t).where(this))}
 
     def accounts_of(self, job: JobId) -> list[AccountId]:
         """Accounts in which a job has reserved something."""
@@ -171,18 +179,16 @@ class Ledger:
 
     def end(self, job: JobId) -> None:
         """Remember that a job has ended: nothing is reserved for it any more."""
-        if not self.ended(job):
-            self._tx.connection.execute(insert(self._ended).values(job=job))
+        _END.run(self._tx.connection, job=job)
 
     def ended(self, job: JobId) -> bool:
-        return self._tx.connection.execute(select(self._ended).where(self._ended.c.job == job)).first() is not None
+        return _ENDED.first(self._tx.connection, key=job) is not None
 
 
 def reserve(ledger: Ledger, tx: Transaction, envelope: Envelope, command: ReserveBudget) -> None:
     """Grant or refuse, and pass the job on."""
     run = StepRun(step=command.step, attempt=command.attempt)
-    answers = (BudgetReserved, BudgetRefused, BudgetObserved)
-    if ledger.ended(command.job) or any(ledger.entry(command.account, command.job, run, kind) is not None for kind in answers):
+    if ledger.ended(command.job) or ledger.entries(command.account, command.job, run):
         # Cancelled before its turn, or asked twice under two ids: the first answer stands.
         return
     account = ledger.account(command.account)
@@ -215,16 +221,16 @@ def set_limit(ledger: Ledger, command: SetBudget) -> None:
 def charge(ledger: Ledger, event: MechanismStarted) -> None:
     """Take a reservation's cost for good, whatever becomes of the job."""
     run = StepRun(step=event.step, attempt=event.attempt)
-    reserved = ledger.entry(event.account, event.job, run, BudgetReserved)
+    entries = ledger.entries(event.account, event.job, run)
+    reserved = entries.get(BudgetReserved.VERB)
     if reserved is None:
         raise LookupError(f"mechanism of {event.job} started without a reservation")
-    if ledger.entry(event.account, event.job, run, BudgetCharged) is not None:
+    if BudgetCharged.VERB in entries:
         return
     cost = Cost(rho=reserved.rho, delta=reserved.delta)
     account = ledger.account(event.account)
-    given_back = ledger.entry(event.account, event.job, run, BudgetReleased) is not None
     # Given back by mistake and started all the same: in doubt, charge.
-    still_reserved = account.reserved if given_back else _minus(account.reserved, cost)
+    still_reserved = account.reserved if BudgetReleased.VERB in entries else _minus(account.reserved, cost)
     after = Account(account.id, account.entries, account.limit, account.spent + cost, still_reserved)
     ledger.add(after, BudgetCharged, cost, (event.job, run))
 
@@ -232,11 +238,11 @@ def charge(ledger: Ledger, event: MechanismStarted) -> None:
 def release(ledger: Ledger, job: JobId, never_started: tuple[StepRun, ...]) -> None:
     """Give back what was reserved for runs that, their executor says, never started."""
     ledger.end(job)
-    for account_id in ledger.accounts_of(job):
+    for account_id in ledger.accounts_of(job) if never_started else ():
         for run in never_started:
-            reserved = ledger.entry(account_id, job, run, BudgetReserved)
-            gone = (ledger.entry(account_id, job, run, kind) for kind in (BudgetCharged, BudgetReleased))
-            if reserved is None or any(row is not None for row in gone):
+            entries = ledger.entries(account_id, job, run)
+            reserved = entries.get(BudgetReserved.VERB)
+            if reserved is None or entries.keys() & {BudgetCharged.VERB, BudgetReleased.VERB}:
                 continue
             cost = Cost(rho=reserved.rho, delta=reserved.delta)
             account = ledger.account(account_id)
@@ -273,10 +279,14 @@ async def run(settings: Settings) -> None:
     metadata = tables()
     async with running(Actor.BUDGET_KEEPER, settings, metadata) as runtime:
 
-        async def deliver(store: Store, envelope: Envelope) -> None:
-            await store.write(partial(handle, metadata, envelope))
+        async def apply(envelope: Envelope) -> None:
+            await runtime.store.write(partial(handle, metadata, envelope))
 
-        to_ledger = partial(deliver, runtime.store)
-        runtime.keep("control", partial(serve, runtime, {ctl_durable(Actor.BUDGET_KEEPER): to_ledger, KEEPER_EVENTS: to_ledger}))
+        async def apply_event(delivery: Delivery) -> Verdict:
+            await apply(delivery.envelope)
+            return Verdict.DONE
+
+        runtime.keep("control", partial(serve, runtime, {ctl_durable(Actor.BUDGET_KEEPER): apply}))
+        runtime.keep("events", EventLoop(runtime, KEEPER_EVENTS, apply_event).run)
         runtime.ready()
         await runtime.until_stopped()

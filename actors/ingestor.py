@@ -1,20 +1,33 @@
-"""The ingestor: takes an uploaded file in, infers its types from the whole of it, stores it as Parquet, and profiles it."""
+"""The ingestor: takes a file in, infers its types from the whole of it, stores it as Parquet, profiles it; and writes tables out again."""
 
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from contracts.events import DatasetProfiled, DatasetVersionAdded, Origin
 from contracts.ids import ObjectId
-from contracts.jobs import Actor, IngestSpec, JobSpec, Output
+from contracts.jobs import Actor, ExportSpec, IngestSpec, Output, TableFormat
 from contracts.schema import DatasetSchema, TableSchema
+from infra.objects import ObjectMissing
 from infra.settings import Settings
 from infra.work.executor import run_executor
 from infra.work.task import Finished, Happened, Task, TaskRefused
 from infra.work.worker import Reporter
 
+if TYPE_CHECKING:
+    from halftone.tables.options import ReadOptions
+
 PARQUET = "application/vnd.apache.parquet"
+MEDIA_TYPES: dict[TableFormat, str] = {
+    TableFormat.PARQUET: PARQUET,
+    TableFormat.CSV: "text/csv; charset=utf-8; header=present",
+    TableFormat.JSONL: "application/jsonl",
+    TableFormat.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
+RESULTS = ("table", "proposal", "profile", "draft", "sample")
 
 
 async def run(settings: Settings) -> None:
@@ -23,19 +36,42 @@ async def run(settings: Settings) -> None:
 
 
 def work(task: Task, reporter: Reporter) -> Finished:
-    """Store and profile, or only profile anew. Runs in a worker process.
+    """Store and profile, only profile anew, or write a stored table out. Runs in a worker process.
 
     Raises TaskRefused, which names the column, the line or the limit; nothing half-stored stays behind.
     """
     from halftone.tables.errors import TableError  # noqa: PLC0415  # the library is a worker's to load
 
-    spec = _spec(task.command.spec)
     try:
-        return _profile(task, spec, spec.source, reporter, 0.0) if spec.stored else _store(task, spec, reporter)
+        match spec := task.command.spec:
+            case ExportSpec():
+                return _export(task, spec, reporter)
+            case IngestSpec():
+                return _profile(task, spec, spec.source, reporter, 0.0)[0] if spec.stored else _store(task, spec, reporter)
+            case _:
+                raise TypeError(f"the ingestor does not run {spec.kind} jobs")
     except TableError as error:
-        for role in ("table", "proposal", "profile"):
+        for role in RESULTS:
             task.objects.delete(task.object_id(role))
         raise TaskRefused(error.code, str(error), **error.fields) from None
+
+
+def _export(task: Task, spec: ExportSpec, reporter: Reporter) -> Finished:
+    """Write a table in another format. One with raw rows needs the keeper's word that the ledger names this."""
+    from halftone.tables.export import export  # noqa: PLC0415  # heavy
+
+    if spec.account is not None and task.command.grant is None:
+        raise RuntimeError("an export of raw rows without a grant reads nothing")
+    exported = task.object_id("export")
+    try:
+        table, rows = task.objects.path(spec.source.table), task.objects.info(spec.source.table).rows
+    except ObjectMissing:
+        detail = "The table is not kept any more: there is nothing to export."
+        raise TaskRefused("table-gone", detail, dataset=spec.source.dataset, version=spec.source.version) from None
+    with task.objects.write(exported, MEDIA_TYPES[spec.format], f".{spec.format}") as draft:
+        export(table, draft.path, spec.format.value, progress=_part(reporter, "export", 0.0, 1.0))
+        draft.rows = rows
+    return Finished(outputs=(Output(role="export", object=exported),))
 
 
 def _store(task: Task, spec: IngestSpec, reporter: Reporter) -> Finished:
@@ -45,7 +81,8 @@ def _store(task: Task, spec: IngestSpec, reporter: Reporter) -> Finished:
 
     objects, limits = task.objects, Limits(data_bytes=task.limits.max_table_bytes, columns=task.limits.max_columns)
     with objects.write(task.object_id("table"), PARQUET, ".parquet") as draft:
-        ingested = ingest(objects.path(spec.source), draft.path, limits=limits, progress=_part(reporter, "read", 0.0, 0.6))
+        read = _part(reporter, "read", 0.0, 0.6)
+        ingested = ingest(objects.path(spec.source), draft.path, limits=limits, progress=read, options=_options(task, spec))
         draft.rows = ingested.rows
     table = task.object_id("table")
     reporter.advanced("infer", 0.6)
@@ -53,15 +90,34 @@ def _store(task: Task, spec: IngestSpec, reporter: Reporter) -> Finished:
     proposal = objects.put(task.object_id("proposal"), DatasetSchema(tables=(inferred,)).model_dump_json().encode())
     if spec.declared is not None:
         _check(_declared(task, spec.declared), inferred)
-    profiled = _profile(task, spec, table, reporter, 0.7)
+    profiled, described = _profile(task, spec, table, reporter, 0.7)
+    shown = _show(task, table, described)
     added = DatasetVersionAdded(
         dataset=spec.dataset, version=spec.version, origin=Origin.REAL, table=table, proposal=proposal, job=task.command.job
     )
-    outputs = (Output(role="table", object=table), Output(role="proposal", object=proposal), *profiled.outputs)
+    outputs = (Output(role="table", object=table), Output(role="proposal", object=proposal), *profiled.outputs, *shown)
     return Finished(outputs=outputs, events=(Happened.of(added), *profiled.events))
 
 
-def _profile(task: Task, spec: IngestSpec, table: ObjectId, reporter: Reporter, begin: float) -> Finished:
+def _options(task: Task, spec: IngestSpec) -> ReadOptions:
+    from halftone.tables.options import FileFormat, ReadOptions  # noqa: PLC0415  # the library is a worker's to load
+
+    said = {} if spec.options is None else json.loads(task.objects.read(spec.options))
+    return ReadOptions(**{**said, "format": FileFormat(said.get("format", FileFormat.AUTO))})
+
+
+def _show(task: Task, table: ObjectId, described: dict[str, Any]) -> tuple[Output, Output]:
+    """What helps a person to write the schema down: a draft of it, and a few rows. For those with the right to raw data."""
+    from halftone.schemas.draft import draft  # noqa: PLC0415  # heavy
+    from halftone.tables.picked import pick  # noqa: PLC0415
+
+    path = task.objects.path(table)
+    drafted = task.objects.put(task.object_id("draft"), json.dumps(draft(path, profile=described).to_dict()).encode())
+    picked = task.objects.put(task.object_id("sample"), pick(path, seed=secrets.randbits(63)))
+    return Output(role="draft", object=drafted), Output(role="sample", object=picked)
+
+
+def _profile(task: Task, spec: IngestSpec, table: ObjectId, reporter: Reporter, begin: float) -> tuple[Finished, dict[str, Any]]:
     """Describe the table, and count what departs from the declared schema: for those with the right to raw data, nowhere else."""
     from halftone.tables.profile import profile  # noqa: PLC0415  # heavy
 
@@ -70,7 +126,7 @@ def _profile(task: Task, spec: IngestSpec, table: ObjectId, reporter: Reporter, 
     stored = task.objects.put(task.object_id("profile"), json.dumps(described).encode())
     event = DatasetProfiled(dataset=spec.dataset, version=spec.version, profile=stored, job=task.command.job)
     reporter.advanced("profile", 1.0)
-    return Finished(outputs=(Output(role="profile", object=stored),), events=(Happened.of(event),))
+    return Finished(outputs=(Output(role="profile", object=stored),), events=(Happened.of(event),)), described
 
 
 def _check(declared: TableSchema, inferred: TableSchema) -> None:
@@ -85,9 +141,3 @@ def _declared(task: Task, declared: ObjectId) -> TableSchema:
 
 def _part(reporter: Reporter, step: str, begin: float, end: float) -> Callable[[float], None]:
     return lambda done: reporter.advanced(step, begin + done * (end - begin))
-
-
-def _spec(spec: JobSpec) -> IngestSpec:
-    if not isinstance(spec, IngestSpec):
-        raise TypeError(f"the ingestor does not run {spec.kind} jobs")
-    return spec

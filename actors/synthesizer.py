@@ -1,17 +1,22 @@
-"""The synthesizer: measures a real table through noise, once per charge, and draws a synthetic one from the measurements."""
+"""The synthesizer: measures a real table through noise, once per charge, and draws synthetic ones from what it fitted to that."""
 
 from __future__ import annotations
 
 import secrets
+from typing import TYPE_CHECKING
 
 from contracts.events import DatasetVersionAdded, Origin
 from contracts.ids import ObjectId
-from contracts.jobs import Actor, JobSpec, Output, SynthesizeSpec
+from contracts.jobs import Actor, Output, SampleSpec, SynthesizeSpec
 from contracts.schema import DatasetSchema, TableSchema
+from infra.objects import ObjectMissing
 from infra.settings import Settings
 from infra.work.executor import run_executor
 from infra.work.task import Finished, Happened, Task, TaskRefused
 from infra.work.worker import Reporter
+
+if TYPE_CHECKING:
+    from halftone.synthesis.engine import Model
 
 PARQUET = "application/vnd.apache.parquet"
 BINARY = "application/octet-stream"
@@ -23,16 +28,39 @@ async def run(settings: Settings) -> None:
 
 
 def work(task: Task, reporter: Reporter) -> Finished:
-    """Measure (unless an earlier attempt has), fit, draw. Runs in a worker process.
+    """Measure (unless an earlier attempt has), fit, draw; or draw from what was fitted before. Runs in a worker process.
 
     Raises TaskRefused where parameters and declared schema cannot lead to a table. Nothing that is raised depends on the rows.
     """
-    spec = _spec(task.command.spec)
+    match spec := task.command.spec:
+        case SynthesizeSpec():
+            return _synthesize(task, spec, reporter)
+        case SampleSpec():
+            return _sample(task, spec, reporter)
+        case _:
+            raise TypeError(f"the synthesizer does not run {spec.kind} jobs")
+
+
+def _synthesize(task: Task, spec: SynthesizeSpec, reporter: Reporter) -> Finished:
     measurements = task.measurements
     if measurements is None:
         measurements = _measure(task, spec, reporter)
         reporter.measured(measurements)
     return _generate(task, spec, measurements, reporter)
+
+
+def _sample(task: Task, spec: SampleSpec, reporter: Reporter) -> Finished:
+    """Draw from a stored model: it holds noisy measurements and public schema alone, so this costs nothing."""
+    from halftone.synthesis.engine import engine  # noqa: PLC0415  # heavy
+
+    reporter.advanced("load", 0.0)
+    try:
+        saved = task.objects.read(spec.model)
+    except ObjectMissing:
+        raise TaskRefused("model-gone", "The model is not kept any more: synthesize anew to have another.", model=spec.model) from None
+    model = engine(spec.engine).load(saved)
+    outputs, happened = _draw(task, model, spec, spec.seed, reporter)
+    return Finished(outputs=outputs, events=(happened,))
 
 
 def _measure(task: Task, spec: SynthesizeSpec, reporter: Reporter) -> ObjectId:
@@ -59,24 +87,36 @@ def _measure(task: Task, spec: SynthesizeSpec, reporter: Reporter) -> ObjectId:
 
 def _generate(task: Task, spec: SynthesizeSpec, stored: ObjectId, reporter: Reporter) -> Finished:
     """Fit and draw: post-processing, which costs nothing however often it is done."""
-    import pyarrow.parquet as pq  # noqa: PLC0415  # heavy
-
     from halftone.synthesis.engine import Measurements, engine  # noqa: PLC0415  # heavy
 
     measured = Measurements.from_bytes(task.objects.read(stored))
     model = engine(spec.engine).fit(measured, lambda done, _: reporter.advanced("fit", 0.5 + done / 4))
     saved = task.objects.put(task.object_id("model"), model.save(), BINARY, ".model")
+    seed = secrets.randbits(63) if spec.seed is None else spec.seed
+    outputs, happened = _draw(task, model, spec, seed, reporter)
+    fitted = (Output(role="model", object=saved), Output(role="measurements", object=stored))
+    return Finished(outputs=(*outputs, *fitted), events=(happened,))
+
+
+def _draw(
+    task: Task, model: Model, spec: SynthesizeSpec | SampleSpec, seed: int, reporter: Reporter
+) -> tuple[tuple[Output, Output], Happened]:
+    """Draw a table and store it, as the one version of a dataset; and a few of its rows to look at."""
+    import pyarrow.parquet as pq  # noqa: PLC0415  # heavy
+
+    from halftone.tables.picked import pick  # noqa: PLC0415  # heavy
+
     reporter.advanced("draw", 0.8)
-    table = model.sample(spec.rows, seed=secrets.randbits(63) if spec.seed is None else spec.seed)
+    table = model.sample(spec.rows, seed=seed)
     reporter.advanced("write", 0.9)
-    with task.objects.write(task.object_id("table"), PARQUET, ".parquet") as draft:
+    drawn = task.object_id("table")
+    with task.objects.write(drawn, PARQUET, ".parquet") as draft:
         pq.write_table(table, draft.path, compression="zstd")
         draft.rows = table.num_rows
-    drawn = task.object_id("table")
+    picked = task.objects.put(task.object_id("sample"), pick(task.objects.path(drawn), seed=seed))
     reporter.advanced("write", 1.0)
     added = DatasetVersionAdded(dataset=spec.target, version=1, origin=Origin.SYNTHETIC, table=drawn, job=task.command.job)
-    outputs = (Output(role="table", object=drawn), Output(role="model", object=saved), Output(role="measurements", object=stored))
-    return Finished(outputs=outputs, events=(Happened.of(added),))
+    return (Output(role="table", object=drawn), Output(role="sample", object=picked)), Happened.of(added)
 
 
 def _schema(task: Task, spec: SynthesizeSpec) -> TableSchema:
@@ -87,9 +127,3 @@ def _schema(task: Task, spec: SynthesizeSpec) -> TableSchema:
                 "schema-not-attested", f"column {column.name!r}: nobody has attested that its domain is public", column=column.name
             )
     return schema
-
-
-def _spec(spec: JobSpec) -> SynthesizeSpec:
-    if not isinstance(spec, SynthesizeSpec):
-        raise TypeError(f"the synthesizer does not run {spec.kind} jobs")
-    return spec

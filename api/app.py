@@ -5,28 +5,34 @@ from __future__ import annotations
 from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
-from api import health
-from api.auth import VERB, Gate, Tokens
+from api import bus_page, health
+from api.auth import VERB, Gate
+from api.denied import Denied
+from api.description import Description
 from api.edge import Edge
+from api.metrics import Metrics, metrics_router
 from api.policy import Verb
 from api.problems import HANDLERS
-from api.v1 import artifacts, audit, budgets, datasets, engines, evaluations, jobs, schemas
+from api.tokens import Tokens
+from api.v1 import artifacts, audit, budgets, datasets, engines, evaluations, jobs, looks, models, schemas, tables, tokens, upkeep
 
 MOST_BODY_BYTES = 4 << 20
 """Largest JSON body: the schema of a thousand columns with their categories fits. Uploads have a limit of their own."""
 
 
-def make_app(edge: Edge, tokens: Tokens) -> Litestar:
+def make_app(edge: Edge, given_out: Tokens, denied: Denied, metrics: Metrics) -> Litestar:
     """The application over the parts of an edge."""
-    parts = (datasets, schemas, jobs, budgets, evaluations, artifacts, audit, engines)
+    parts = (datasets, schemas, jobs, budgets, evaluations, models, artifacts, tables, looks, audit, engines, tokens, upkeep)
     v1 = Router("/v1", route_handlers=[part.router for part in parts])
     return Litestar(
-        route_handlers=[v1, health.router],
-        guards=[Gate(tokens)],
-        dependencies={"edge": Provide(lambda: edge, sync_to_thread=False, use_cache=True)},
+        route_handlers=[v1, health.router, bus_page.router, metrics_router(metrics)],
+        guards=[Gate(given_out, denied)],
+        dependencies={
+            "edge": Provide(lambda: edge, sync_to_thread=False, use_cache=True),
+            "tokens": Provide(lambda: given_out, sync_to_thread=False, use_cache=True),
+        },
         exception_handlers=HANDLERS,
         request_max_body_size=MOST_BODY_BYTES,
         openapi_config=_openapi(),
@@ -46,6 +52,5 @@ def _openapi() -> OpenAPIConfig:
         security=[{"token": []}],
         components=Components(security_schemes={"token": bearer}),
         openapi_router=Router("/schema", route_handlers=[], opt={VERB: Verb.SYSTEM_READ}, include_in_schema=False),
-        # The document alone: a page that shows it would load its scripts from elsewhere.
-        render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"])],
+        render_plugins=[Description()],
     )

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from typing import Any
 
 from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 
-from api.policy import Principal, Resource, Role, Verb, allowed
-from api.problems import Forbidden, TokenMissing, TokenWrong
-from contracts.ids import ADMINISTRATOR
+from api.denied import Denied
+from api.policy import Principal, Resource, Verb, allowed
+from api.problems import Forbidden, TokenExpired, TokenMissing, TokenRevoked, TokenWrong
+from api.tokens import Tokens
 
 OPEN = "open"
 """Route option: anybody may ask."""
@@ -19,37 +18,21 @@ VERB = "verb"
 """Route option: what the route does. A route with neither option is closed to everybody."""
 
 
-class Tokens:
-    """The tokens that are known, by their SHA-256: who reads this process's memory or core finds no token of the table."""
-
-    def __init__(self, admin_token: str) -> None:
-        self._known = [(_digest(admin_token), Principal(ADMINISTRATOR, Role.ADMINISTRATOR))]
-
-    def principal(self, token: str) -> Principal | None:
-        """Whose token it is. Every known one is compared, in constant time."""
-        digest = _digest(token)
-        found = None
-        for known, principal in self._known:
-            if hmac.compare_digest(known, digest):
-                found = principal
-        return found
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()
-
-
 class Gate:
     """The guard of every route."""
 
-    def __init__(self, tokens: Tokens) -> None:
-        self._tokens = tokens
+    def __init__(self, tokens: Tokens, denied: Denied) -> None:
+        self._tokens, self._denied = tokens, denied
 
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        """Let through who may. Raises TokenMissing, TokenWrong or Forbidden."""
+        """Let through who may. Raises TokenMissing, TokenWrong, TokenRevoked, TokenExpired or Forbidden."""
         if handler.opt.get(OPEN):
             return
-        principal = self._authenticated(connection.headers.get("authorization"))
+        try:
+            principal = self._authenticated(connection.headers.get("authorization"))
+        except (TokenMissing, TokenWrong, TokenRevoked, TokenExpired):
+            self._denied.note(connection.client.host if connection.client is not None else "unknown")
+            raise
         connection.scope["user"] = principal
         verb = handler.opt.get(VERB)
         if verb is None:
@@ -62,10 +45,7 @@ class Gate:
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise TokenMissing
-        principal = self._tokens.principal(token.strip())
-        if principal is None:
-            raise TokenWrong
-        return principal
+        return self._tokens.principal(token.strip())
 
 
 def require(principal: Principal, verb: Verb, resource: Resource) -> None:

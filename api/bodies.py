@@ -24,6 +24,12 @@ def parse(adapter: TypeAdapter[Any], content: bytes, hints: dict[str, str], tags
         raise invalid(found, hints, tags) from None
 
 
+def require_plain(encoding: str | None) -> None:
+    """Refuse a body that is compressed as a whole: what it comes to is not known before it is read. Raises ContentTypeWrong."""
+    if encoding is not None and encoding.strip().lower() not in {"", "identity"}:
+        raise ContentTypeWrong(f"The body must not be compressed as a whole (Content-Encoding: {encoding[:80]!r}); a file in it may be.")
+
+
 class JsonBody(AbstractDTO[Any]):
     """How a handler's ``data`` is read. ``json_body`` makes one per type."""
 
@@ -34,6 +40,7 @@ class JsonBody(AbstractDTO[Any]):
 
     def decode_bytes(self, value: bytes) -> Any:
         """Read the body. Raises ContentTypeWrong, BodyNotJson or RequestInvalid."""
+        require_plain(self.asgi_connection.headers.get("content-encoding"))
         given = self.asgi_connection.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
         if given != "application/json" and not given.endswith("+json"):
             raise ContentTypeWrong(f"The body must be application/json, not {given[:80]!r}.")

@@ -78,10 +78,29 @@ class Edge:
         view = await self.views.job(job)
         if view is not None:
             return view
-        accepted, _ = await self.gateway.accepted_at(job)
-        if not accepted:
-            raise NotFound.of("job", job)
+        await self._require_accepted(job)
         return _seen(await self.until(lambda: self.views.job(job), CATCH_UP))
+
+    async def ended(self, job: str, seconds: float) -> JobView | None:
+        """One job once it has ended, or None after so many seconds. Raises NotFound."""
+        _require_id("job", "job", job)
+        # Listening comes first: an end that is folded while the view is read is told, not missed.
+        async with self.projector.ends(job) as ends:
+            view = await self.views.job(job)
+            if view is None:
+                await self._require_accepted(job)
+            try:
+                async with asyncio.timeout(seconds):
+                    while view is None or not view.state.terminal:
+                        await ends.get()
+                        view = await self.views.job(job)
+            except TimeoutError:
+                return None
+            return view
+
+    async def _require_accepted(self, job: JobId) -> None:
+        if not await self.gateway.has_accepted(job):
+            raise NotFound.of("job", job)
 
     async def dataset(self, dataset: str) -> DatasetView:
         """One dataset with its name, also one that was registered a moment ago. Raises NotFound, or ViewBehind."""

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import insert, select
 
+from api.keeping import use
+from api.lately import Lately
 from api.problems import BacklogFull, BusAway, KeyReused
 from contracts.base import Message
-from contracts.commands import CancelJob, ReserveBudget, RunJob
+from contracts.commands import CancelJob, Command, ReserveBudget, RunJob
 from contracts.cost import DELTA_SCALE, EPSILON_SCALE, NOTHING
 from contracts.envelope import Context, Envelope
 from contracts.events import Event, JobAccepted
 from contracts.ids import DatasetId, JobId, MessageId, derived_message_id
-from contracts.jobs import EXECUTOR, EvaluateSpec, JobKind, JobSpec, StepRun, SynthesizeSpec, Use
+from contracts.jobs import EXECUTOR, EvaluateSpec, ExportSpec, JobKind, JobSpec, StepRun, SynthesizeSpec, Use
 from halftone.privacy.conversion import job_cost
 from infra.database.store import Transaction, now_ms
 from infra.runtime import Runtime
@@ -68,6 +70,7 @@ class Order:
     before: tuple[Event, ...] = ()
     """Events that come before the job's acceptance."""
     also: Also | None = None
+    retry_of: JobId | None = None
 
     @property
     def command(self) -> RunJob | ReserveBudget:
@@ -77,7 +80,7 @@ class Order:
             case SynthesizeSpec(account=account, epsilon=epsilon, delta=delta):
                 cost = job_cost(epsilon / EPSILON_SCALE, delta / DELTA_SCALE)
                 return ReserveBudget(account=account, job=self.job, step=MEASURE, use=Use.CHARGE, cost=cost, then=run)
-            case EvaluateSpec(account=account):
+            case EvaluateSpec(account=account) | ExportSpec(account=str(account)):
                 return ReserveBudget(account=account, job=self.job, step=OBSERVE, use=Use.OBSERVE, cost=NOTHING, then=run)
             case _:
                 return run
@@ -93,6 +96,7 @@ class Gateway:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime, self._store, self._relay = runtime, runtime.store, runtime.relay
+        self._lately: Lately[bool] = Lately()
 
     async def accept(self, order: Order, context: Context, key: Key | None = None) -> Promise:
         """Promise a job; under a key that was used before, the one that was promised then.
@@ -108,6 +112,7 @@ class Gateway:
             before = await self._store.write(lambda tx: self._promise(tx, order, envelopes, context, key))
             if before is not None:
                 return before
+            self._lately.put(order.job, value=True)
             await asyncio.wait({asked}, timeout=ACKNOWLEDGED_WITHIN)
             return Promise(order.job, order.dataset, asked.result() if asked.done() else None)
         finally:
@@ -137,15 +142,37 @@ class Gateway:
 
         await self._store.write(change)
 
-    async def accepted_at(self, job: JobId) -> tuple[bool, int | None]:
-        """Whether this edge promised a job, and where its acceptance is stored, as far as the broker has said."""
+    async def tell(
+        self, events: Sequence[Event], context: Context, *, also: Also, commands: Sequence[Command] = (), bus: bool = True
+    ) -> int | None:
+        """Write rows, the events that say so, and commands that follow from them, in one transaction.
 
-        def look(tx: Transaction) -> tuple[bool, int | None]:
-            outbox = tx.tables["outbox"]
-            row = tx.connection.execute(select(outbox.c.sequence).where(outbox.c.message_id == accepted_id(job))).first()
-            return row is not None, row.sequence if row is not None else None
+        Gives the last event's sequence if the broker says it in time. Raises BacklogFull and, unless it is to be done while the broker
+        is away too, BusAway; or what ``also`` raises: then nothing happened.
+        """
+        if bus:
+            self.require_bus()
+        envelopes = [Envelope.wrap(message, context, source=self._runtime.source) for message in (*events, *commands)]
 
-        return await self._store.write(look)
+        def change(tx: Transaction) -> None:
+            if bus:
+                _require_room(tx)
+            also(tx)
+            tx.send(*envelopes)
+
+        asked = asyncio.ensure_future(self._relay.published(envelopes[len(events) - 1].id))
+        # Once, so that the question stands before the relay can answer it.
+        await asyncio.sleep(0)
+        try:
+            await self._store.write(change)
+            await asyncio.wait({asked}, timeout=ACKNOWLEDGED_WITHIN if self._runtime.client.is_connected else 0)
+            return asked.result() if asked.done() else None
+        finally:
+            asked.cancel()
+
+    async def has_accepted(self, job: JobId) -> bool:
+        """Whether this edge promised a job."""
+        return self._lately.get(job) is not None or await self._store.write(lambda tx: tx.has_sent(accepted_id(job)))
 
     def require_bus(self) -> None:
         """Refuse to promise anything while the broker is away. Raises BusAway."""
@@ -154,7 +181,8 @@ class Gateway:
 
     def _envelopes(self, order: Order, context: Context) -> list[Envelope]:
         source = self._runtime.source
-        accepted = Envelope.wrap(JobAccepted(job=order.job, spec=order.spec), context, source=source, message_id=accepted_id(order.job))
+        told = JobAccepted(job=order.job, spec=order.spec, retry_of=order.retry_of)
+        accepted = Envelope.wrap(told, context, source=source, message_id=accepted_id(order.job))
         before = [accepted.caused(event, source=source, handler="before", n=n) for n, event in enumerate(order.before)]
         return [*before, accepted, accepted.caused(order.command, source=source, handler="command", n=0)]
 
@@ -168,6 +196,7 @@ class Gateway:
             row = {"principal": context.principal, "key": key.key, "request": key.request, "job": order.job, "dataset": order.dataset}
             tx.connection.execute(insert(tx.tables["requests"]).values(**row, made_at=now_ms()))
         _require_room(tx)
+        use(tx, order.job, order.spec)
         if order.also is not None:
             order.also(tx)
         tx.send(*envelopes)

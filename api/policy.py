@@ -1,4 +1,4 @@
-"""Who may do what: one function that every route, stream and download asks."""
+"""Who may do what: one function that every route, stream and download asks. docs/rights.md shows the table that is built here."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from contracts.ids import PrincipalId
+from contracts.jobs import JobKind
 
 
 class Verb(StrEnum):
@@ -13,6 +14,9 @@ class Verb(StrEnum):
 
     DATASET_READ = "dataset.read"
     DATASET_CREATE = "dataset.create"
+    DATASET_CHANGE = "dataset.change"
+    """Name it, and say for how long it is kept."""
+    DATASET_DELETE = "dataset.delete"
     SCHEMA_ATTEST = "schema.attest"
     RAW_READ = "raw.read"
     """See what was read off real rows: proposals, profiles, raw evaluations, tracebacks."""
@@ -23,17 +27,31 @@ class Verb(StrEnum):
     BUDGET_READ = "budget.read"
     BUDGET_SET = "budget.set"
     AUDIT_READ = "audit.read"
+    TOKEN_MANAGE = "token.manage"  # noqa: S105  # the name of a right
     SYSTEM_READ = "system.read"
-    """See what this instance offers: its engines, its own description."""
+    """See what this instance offers: its engines, its own description, its figures."""
 
 
 class Role(StrEnum):
     """A set of rights that goes by one name."""
 
     ADMINISTRATOR = "administrator"
+    """Everything: also limits of budgets, and who else may come in."""
+    CURATOR = "curator"
+    """Works with the real data, within the budgets that the administrator has set."""
+    READER = "reader"
+    """Sees what is public of it: synthetic tables, budgets, the log."""
 
 
-RIGHTS: dict[Role, frozenset[Verb]] = {Role.ADMINISTRATOR: frozenset(Verb)}
+_READER = frozenset(
+    {Verb.DATASET_READ, Verb.JOB_READ, Verb.ARTIFACT_READ, Verb.BUDGET_READ, Verb.AUDIT_READ, Verb.SYSTEM_READ},
+)
+# Who works with the data does not also say how much of its privacy may be spent, nor who else may come in.
+_CURATOR = frozenset(Verb) - {Verb.BUDGET_SET, Verb.TOKEN_MANAGE}
+RIGHTS: dict[Role, frozenset[Verb]] = {Role.ADMINISTRATOR: frozenset(Verb), Role.CURATOR: _CURATOR, Role.READER: _READER}
+
+RAW_KINDS = frozenset({JobKind.INGEST, JobKind.EVALUATE})
+"""Jobs that write down what they read off real rows, in what they make and in what they say when they fail."""
 
 
 @dataclass(frozen=True)

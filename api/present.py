@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from http import HTTPStatus
 
 from pydantic import ValidationError
 
 from contracts.ids import DatasetId, JobId, ObjectId
-from contracts.jobs import IngestSpec, JobKind, SynthesizeSpec
+from contracts.jobs import ExportSpec, IngestSpec, JobKind, SampleSpec, SynthesizeSpec
 from contracts.problems import Problem
-from contracts.views import BudgetView, CostView, DatasetView, FailureView, JobView, RefusalView
+from contracts.views import BudgetView, CostView, DatasetState, DatasetView, FailureView, JobView, ModelView, RefusalView
 from infra.objects import ObjectMissing, Objects
 
 WORKER_LOST = "The process that did the job was lost every time it was tried; the job may need more memory than there is."
 
 
+def moment(ms: int) -> str:
+    """A time in ms since 1970 as RFC 3339, UTC."""
+    return dt.datetime.fromtimestamp(ms / 1000, dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def job_links(job: JobId) -> dict[str, str]:
     base = f"/v1/jobs/{job}"
-    return {"self": base, "events": f"{base}/events", "cancel": f"{base}:cancel"}
+    return {"self": base, "events": f"{base}/events", "cancel": f"{base}:cancel", "retry": f"{base}:retry"}
 
 
 def dataset_links(dataset: DatasetId) -> dict[str, str]:
@@ -28,6 +34,7 @@ def dataset_links(dataset: DatasetId) -> dict[str, str]:
         "schema": f"{base}/schema",
         "profile": f"{base}/profile",
         "versions": f"{base}/versions",
+        "sample": f"{base}/sample",
         "budget": f"/v1/budgets/{dataset}",
     }
 
@@ -40,13 +47,20 @@ def budget_links(dataset: DatasetId) -> dict[str, str]:
 def job(view: JobView, problem: Problem | None = None) -> JobView:
     """A job with its links; a refusal's numbers tell their own problem, a failure's is given."""
     links = job_links(view.id)
-    if view.failure is not None and view.failure.log is not None:
+    if log_of(view) is not None:
         links["log"] = f"/v1/jobs/{view.id}/log"
     match view.spec:
         case IngestSpec(dataset=dataset):
             links["dataset"] = f"/v1/datasets/{dataset}"
+        case SampleSpec(target=target, model=model):
+            links |= {"dataset": f"/v1/datasets/{target}", "model": f"/v1/models/{model}"}
+        case ExportSpec(source=source):
+            links["dataset"] = f"/v1/datasets/{source.dataset}"
         case SynthesizeSpec(source=source, target=target):
             links |= {"dataset": f"/v1/datasets/{target}", "budget": f"/v1/budgets/{source.dataset}"}
+            fitted = next((output.artifact for output in view.outputs if output.role == "model"), None)
+            if fitted is not None:
+                links["model"] = f"/v1/models/{fitted}"
         case _ if view.kind is JobKind.EVALUATE and view.outputs:
             links["evaluation"] = f"/v1/evaluations/{view.id}"
     if view.refusal is not None:
@@ -54,9 +68,32 @@ def job(view: JobView, problem: Problem | None = None) -> JobView:
     return view.model_copy(update={"links": links, "problem": problem})
 
 
-def dataset(view: DatasetView, name: str | None, problem: Problem | None = None) -> DatasetView:
-    """A dataset with its name and links."""
-    return view.model_copy(update={"name": name, "links": {**dataset_links(view.id), "job": f"/v1/jobs/{view.job}"}, "problem": problem})
+def log_of(view: JobView) -> ObjectId | None:
+    """The object with what the job's process said, where it was kept."""
+    if view.failure is not None:
+        return view.failure.log
+    return next((output.artifact for output in view.outputs if output.role == "log"), None)
+
+
+def model(view: ModelView) -> ModelView:
+    """A model with its links."""
+    links = {
+        "self": f"/v1/models/{view.id}",
+        "job": f"/v1/jobs/{view.job}",
+        "dataset": f"/v1/datasets/{view.dataset}",
+        "synthetic": f"/v1/datasets/{view.synthetic}",
+        "artifact": f"/v1/artifacts/{view.id}",
+    }
+    return view.model_copy(update={"links": links})
+
+
+def dataset(view: DatasetView, name: str | None, problem: Problem | None = None, days: int | None = None) -> DatasetView:
+    """A dataset with its name, links, and the days for which it is kept. Of one that was deleted there are no versions to see."""
+    links = {**dataset_links(view.id), "job": f"/v1/jobs/{view.job}"}
+    parts: dict[str, object] = {"name": name, "links": links, "problem": problem, "retention_days": days}
+    if view.state is DatasetState.DELETED:
+        parts |= {"versions": (), "retention_days": None, "links": {name: links[name] for name in ("self", "budget", "job")}}
+    return view.model_copy(update=parts)
 
 
 def budget(view: BudgetView, of: DatasetId) -> BudgetView:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import structlog
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions import HTTPException, InternalServerException, ValidationException
 from litestar.types import ExceptionHandlersMap
 from litestar.typing import FieldDefinition
 from pydantic_core import ErrorDetails
@@ -20,6 +20,10 @@ from contracts.problems import Problem, ProblemError
 log = structlog.get_logger()
 
 PROBLEM_TYPE = "application/problem+json"
+DISCONNECTED = "client disconnected prematurely"
+"""The framework's words for a client that goes away while its body is read."""
+LONGEST_NAME = 160
+"""Characters of a parameter's name that are repeated."""
 CODE_OF_STATUS: dict[int, Code] = {
     400: "request-invalid",
     401: "token-missing",
@@ -49,6 +53,12 @@ class ContentTypeWrong(ProblemError):
     status, code = 415, "content-type-wrong"
 
 
+class ClientGone(ProblemError):
+    """The client went away before its request was read."""
+
+    status, code = 400, "client-gone"
+
+
 class TooLarge(ProblemError):
     """The body is larger than is allowed."""
 
@@ -65,6 +75,18 @@ class TokenWrong(ProblemError):
     """The token is not known here."""
 
     status, code = 401, "token-wrong"
+
+
+class TokenRevoked(ProblemError):
+    """The token was revoked: ask for another."""
+
+    status, code = 401, "token-revoked"
+
+
+class TokenExpired(ProblemError):
+    """The token has expired: ask for another."""
+
+    status, code = 401, "token-expired"
 
 
 class Forbidden(ProblemError):
@@ -141,7 +163,7 @@ def _described(error: ErrorDetails, hints: Mapping[str, str], tags: frozenset[st
         said = f"must be one of {', '.join(sorted(tags))}"
     else:
         said = _SAID.get(error["type"], _lower(error["msg"]))
-    name = ".".join(parts)
+    name = ".".join(parts)[:LONGEST_NAME]
     hint = hints.get(parts[-1]) if parts and error["type"] == "missing" else None
     return {"parameter": name, "detail": f"{name or 'the body'}: {said}" + (f": {hint}" if hint else "")}
 
@@ -201,6 +223,9 @@ def _right(field: FieldDefinition | None) -> str | None:
 def on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """What the framework refused: an unknown address, a method that is not served, a body that is too large."""
     status = error.status_code
+    if isinstance(error, InternalServerException) and error.detail == DISCONNECTED:
+        # Nobody reads this; what matters is that it is not taken for a fault of ours.
+        return answer(ClientGone().document())
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return on_anything(request, error)
     title = HTTPStatus(status).phrase

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from contracts.events import Origin
 from contracts.ids import AccountId, DatasetId, JobId, ObjectId, PrincipalId, ProjectId, new_id
+from infra.database.readers import Readers
 from infra.database.store import Store, Transaction, now_ms
+
+DAY_MS = 86_400_000
+MOST_COUNTED = 20_000
+"""Waiting messages that are counted: the gateway accepts nothing more long before."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +50,13 @@ class Registry:
 
     def __init__(self, store: Store) -> None:
         self._store, self._tables = store, store.metadata.tables
-        self._engine: AsyncEngine = create_async_engine(store.url.replace("sqlite://", "sqlite+aiosqlite://", 1))
+        self._readers = Readers(store.url)
 
     async def close(self) -> None:
-        await self._engine.dispose()
+        await self._readers.close()
 
-    async def _rows(self, query: Any) -> list[Row[Any]]:
-        async with self._engine.connect() as connection:
-            return list(await connection.execute(query))
+    async def _rows(self, query: Any) -> Sequence[Row[Any]]:
+        return await self._readers.all(query)
 
     async def dataset(self, dataset: DatasetId) -> DatasetRecord | None:
         """One dataset, if it was registered here."""
@@ -72,6 +75,34 @@ class Registry:
         query = select(t).where((t.c.dataset == dataset) & (t.c.version == version)).order_by(t.c.n.desc()).limit(1)
         rows = await self._rows(query)
         return Attestation(**{name: rows[0]._mapping[name] for name in Attestation.__dataclass_fields__}) if rows else None  # noqa: SLF001
+
+    async def attested(self, dataset: DatasetId) -> list[ObjectId]:
+        """Every declared schema that somebody attested for a dataset."""
+        t = self._tables["schemas"]
+        return [row.object for row in await self._rows(select(t.c.object).where(t.c.dataset == dataset))]
+
+    async def retention(self, datasets: Iterable[DatasetId]) -> dict[DatasetId, int]:
+        """For how many days datasets are kept; those that are kept for good are left out."""
+        t = self._tables["retention"]
+        return {row.dataset: row.days for row in await self._rows(select(t).where(t.c.dataset.in_(list(datasets))))}
+
+    async def expired(self, now: int) -> list[DatasetId]:
+        """Datasets whose time is over at a moment (ms since 1970), and that were not deleted."""
+        t, kept, gone = (self._tables[name] for name in ("datasets", "retention", "deletions"))
+        query = select(t.c.dataset).join(kept, kept.c.dataset == t.c.dataset).join(gone, gone.c.dataset == t.c.dataset, isouter=True)
+        over = t.c.made_at + kept.c.days * DAY_MS <= now
+        return [row.dataset for row in await self._rows(query.where(over, gone.c.dataset.is_(None)))]
+
+    async def deletions(self) -> list[tuple[DatasetId, bool]]:
+        """Deleted datasets some of whose objects may still be there, and whether what was made from them went with them."""
+        t = self._tables["deletions"]
+        rows = await self._rows(select(t.c.dataset, t.c.cascade).where(t.c.done_at.is_(None)).order_by(t.c.asked_at))
+        return [(row.dataset, bool(row.cascade)) for row in rows]
+
+    async def waiting(self) -> int:
+        """Messages that the broker has not acknowledged yet."""
+        t = self._tables["outbox"]
+        return len(await self._rows(select(t.c.n).where(t.c.sequence.is_(None)).limit(MOST_COUNTED)))
 
     async def account_of(self, sha256: str) -> AccountId:
         """The account under which a content falls: that of its first upload, made now if this is it."""

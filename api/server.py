@@ -11,12 +11,15 @@ from collections.abc import AsyncIterator, Iterator
 import uvicorn
 
 from api.app import make_app
-from api.auth import Tokens
+from api.deletion import retain
+from api.denied import Denied
 from api.edge import Edge
 from api.gateway import Gateway
+from api.metrics import Measured, Metrics
 from api.registry import Registry
 from api.sweep import sweep
 from api.tables import edge_tables
+from api.tokens import Tokens
 from api.views.projector import Projector
 from api.views.queries import Views
 from infra.home import write_secret
@@ -44,7 +47,10 @@ async def run_edge(settings: Settings) -> None:
     async with running("edge", settings, edge_tables()) as runtime, composed(runtime) as edge:
         listening = listen(settings.host, settings.port)
         token, _ = runtime.home.token(settings.admin_token)
-        server = _server(edge, Tokens(token))
+        tokens, denied = Tokens(runtime.store, edge.gateway, runtime.home.token_key(), token), Denied()
+        await tokens.open()
+        runtime.keep("denied", denied.run)
+        server = _server(edge, tokens, denied)
         serving = asyncio.create_task(server.serve(sockets=[listening]), name="http")
         try:
             await _until_started(server, serving)
@@ -62,6 +68,7 @@ async def run_edge(settings: Settings) -> None:
 @contextlib.asynccontextmanager
 async def composed(runtime: Runtime) -> AsyncIterator[Edge]:
     """The parts of an edge, with their background tasks."""
+    await asyncio.to_thread(runtime.objects.sweep_drafts)
     views = Views(runtime.home.database_url("views"))
     await views.open()
     registry = Registry(runtime.store)
@@ -70,6 +77,7 @@ async def composed(runtime: Runtime) -> AsyncIterator[Edge]:
     runtime.keep("view-events", projector.run_events)
     runtime.keep("view-audit", projector.run_audit)
     runtime.keep("sweep", lambda: sweep(edge))
+    runtime.keep("retention", lambda: retain(edge))
     try:
         yield edge
     finally:
@@ -94,9 +102,10 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _server(edge: Edge, tokens: Tokens) -> _Server:
+def _server(edge: Edge, tokens: Tokens, denied: Denied) -> _Server:
+    metrics = Metrics(denied, opened=edge.settings.metrics_open)
     config = uvicorn.Config(
-        make_app(edge, tokens),
+        Measured(make_app(edge, tokens, denied, metrics), metrics),
         http="httptools",
         ws="none",
         lifespan="off",

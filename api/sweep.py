@@ -1,4 +1,4 @@
-"""Uploads are kept until their job has ended: then the rows are a stored table, or of no use, and one copy of them is enough."""
+"""What is removed: uploads once their job has ended (the rows are a stored table then, or of no use), and objects of deleted datasets."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import asyncio
 
 import structlog
 
+from api.deletion import remove_objects
 from api.edge import Edge
 from contracts import subjects
 
 log = structlog.get_logger()
 
 EVERY = 1.0
-"""Seconds between two looks, while uploads are kept."""
+"""Seconds between two looks, while there is something to remove."""
 
 
 async def sweep(edge: Edge) -> None:
-    """Remove, for ever, uploads whose job has ended."""
+    """Remove, for ever, uploads whose job has ended, and what deleted datasets leave behind."""
     while True:
-        kept = await sweep_once(edge)
         position = edge.projector.position(subjects.EVENTS)
-        if not kept:
-            # Nothing changes before another event: an upload begins with one.
+        if not await sweep_once(edge) + await remove_objects(edge):
+            # Nothing changes before another event: an upload begins with one, a deletion is one.
             while not await edge.projector.reached(subjects.EVENTS, position + 1, 3600.0):
                 pass
         await asyncio.sleep(EVERY)

@@ -1,8 +1,8 @@
-"""The edge's own tables: what it promised under which key, and what people call their datasets. No view: nothing else knows it."""
+"""The edge's own tables: what it promised under which key, names and ends of datasets, who may come in. No view: nothing else knows it."""
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Index, Integer, MetaData, PrimaryKeyConstraint, Table, Text
+from sqlalchemy import Column, Index, Integer, LargeBinary, MetaData, PrimaryKeyConstraint, Table, Text
 
 from infra.database.tables import common_tables
 
@@ -52,5 +52,39 @@ def edge_tables() -> MetaData:
         metadata,
         Column("sha256", Text, primary_key=True, comment="of an upload, hex"),
         Column("account", Text, nullable=False, comment="the same content again falls under the same budget"),
+    )
+    Table(
+        "uses",
+        metadata,
+        Column("dataset", Text, primary_key=True),
+        Column("job", Text, primary_key=True, comment="a job that was promised, which reads or makes it"),
+        sqlite_with_rowid=False,
+    )
+    Table(
+        "retention",
+        metadata,
+        Column("dataset", Text, primary_key=True),
+        Column("days", Integer, nullable=False, comment="after which it is deleted, counted from its registration"),
+    )
+    Table(
+        "deletions",
+        metadata,
+        Column("dataset", Text, primary_key=True),
+        Column("cascade", Integer, nullable=False, comment="1 if what was made from it goes with it"),
+        Column("asked_at", Integer, nullable=False, comment="ms since 1970"),
+        Column("done_at", Integer, comment="when the last of its objects was removed; null until then"),
+    )
+    Table(
+        "tokens",
+        metadata,
+        Column("token", Text, primary_key=True),
+        Column("name", Text, nullable=False),
+        Column("role", Text, nullable=False),
+        Column("digest", LargeBinary, nullable=False, unique=True, comment="keyed hash of the token, which is kept nowhere"),
+        Column("holder", Text, nullable=False, comment="the principal that acts with it"),
+        Column("issued_by", Text, nullable=False),
+        Column("issued_at", Integer, nullable=False, comment="ms since 1970, as are all times"),
+        Column("expires_at", Integer),
+        Column("revoked_at", Integer),
     )
     return metadata

@@ -19,14 +19,16 @@ from multipart import (  # type: ignore[import-untyped]
     parse_options_header,
 )
 
+from api.bodies import require_plain
 from api.problems import ContentTypeWrong, RequestInvalid, TooLarge
+from api.reading import OPTIONS
 from contracts.ids import ObjectId, new_id
 from contracts.problems import ProblemError
 from infra.objects import Draft, ObjectInfo, Objects
 
 FILE = "file"
-OTHER_PARTS = frozenset({"name", "schema"})
-MOST_PARTS = 3
+OTHER_PARTS = frozenset({"name", "schema", *OPTIONS})
+MOST_PARTS = 1 + len(OTHER_PARTS)
 OTHER_PART_BYTES = 4 << 20
 """Most bytes of a part other than the file: the schema of a thousand columns with their categories fits."""
 WRITE_BYTES = 1 << 20
@@ -60,10 +62,11 @@ async def receive(request: Request[Any, Any, Any], objects: Objects, most_bytes:
 
     Raises ContentTypeWrong, RequestInvalid, TooLarge, FileMissing or FileEmpty.
     """
+    require_plain(request.headers.get("content-encoding"))
     boundary = _boundary(request)
     announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > most_bytes + MOST_PARTS * OTHER_PART_BYTES:
-        raise _too_large(most_bytes)
+    if announced.isdecimal() and int(announced) > most_bytes + 2 * OTHER_PART_BYTES:
+        raise too_large(most_bytes)
     object_id = new_id("obj")
     async with _Drafting(objects, object_id) as draft:
         form = _Form(draft.path, most_bytes)
@@ -158,7 +161,7 @@ class _Form:
     async def _keep(self, data: bytes) -> None:
         self.size += len(data)
         if self.size > self._most:
-            raise _too_large(self._most)
+            raise too_large(self._most)
         self._buffer.append(data)
         self._buffered += len(data)
         if self._buffered >= WRITE_BYTES:
@@ -194,5 +197,6 @@ def _boundary(request: Request[Any, Any, Any]) -> str:
     return str(boundary)
 
 
-def _too_large(most: int) -> TooLarge:
+def too_large(most: int) -> TooLarge:
+    """The refusal of a file."""
     return TooLarge(f"The file is larger than {most:,} bytes: upload it in parts, compressed, or raise the limit on uploads.", limit=most)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from contracts.base import Message
 from contracts.cost import LARGEST_DELTA, LARGEST_EPSILON, Cost
-from contracts.ids import AccountId, Code, DatasetId, JobId, ObjectId
+from contracts.ids import AccountId, Code, DatasetId, JobId, ObjectId, PrincipalId, TokenId
 from contracts.jobs import JobSpec, Output, StepRun
 
 
@@ -162,6 +162,39 @@ class SchemaAttested(DatasetEvent):
     declared: ObjectId
 
 
+class DatasetDeleted(DatasetEvent):
+    """A dataset is no more: its objects are removed for good; its account, its ledger and what was spent stay."""
+
+    TYPE: ClassVar = "halftone.dataset.deleted.v1"
+    VERB: ClassVar = "deleted"
+    reason: Code = Field(description="asked: someone deleted it; cascade: with what it was made from; retention: its time was over")
+    cascade: bool = Field(default=False, description="whether what was made from it, datasets and models, went with it")
+
+
+class TokenEvent(Event):
+    """A step in the life of a token: by its id alone, which opens nothing."""
+
+    ENTITY: ClassVar = "token"
+    KEY: ClassVar = "token"
+    token: TokenId
+
+
+class TokenIssued(TokenEvent):
+    """Someone may act under a role, as a principal of its own."""
+
+    TYPE: ClassVar = "halftone.token.issued.v1"
+    VERB: ClassVar = "issued"
+    holder: PrincipalId = Field(description="who acts with it")
+    role: Code = Field(description="what it may do: administrator, curator or reader")
+
+
+class TokenRevoked(TokenEvent):
+    """A token opens nothing any more."""
+
+    TYPE: ClassVar = "halftone.token.revoked.v1"
+    VERB: ClassVar = "revoked"
+
+
 class LedgerEvent(Event):
     """One row of an account's ledger, with what it came to."""
 
@@ -241,6 +274,9 @@ EVENTS: tuple[type[Event], ...] = (
     DatasetVersionAdded,
     DatasetProfiled,
     SchemaAttested,
+    DatasetDeleted,
+    TokenIssued,
+    TokenRevoked,
     BudgetLimited,
     BudgetReserved,
     BudgetCharged,

@@ -92,11 +92,11 @@ _ENDS = (events.JobCompleted, events.JobFailed, events.JobCancelled, events.JobR
 SENDERS: dict[type[Event], tuple[str, ...]] = {
     events.JobAccepted: (EDGE,),
     **dict.fromkeys((events.JobStarted, *_ENDS), EXECUTORS),
-    events.MechanismStarted: _PAYING,
+    events.MechanismStarted: (Actor.SYNTHESIZER,),
     events.DatasetRegistered: (EDGE,),
     events.DatasetVersionAdded: (Actor.INGESTOR, Actor.SYNTHESIZER),
     events.DatasetProfiled: (Actor.INGESTOR,),
-    events.SchemaAttested: (EDGE,),
+    **dict.fromkeys((events.SchemaAttested, events.DatasetDeleted, events.TokenIssued, events.TokenRevoked), (EDGE,)),
     **{kind: (Actor.BUDGET_KEEPER,) for kind in EVENTS if issubclass(kind, events.LedgerEvent)},
 }
 """Who makes an event."""
@@ -118,6 +118,7 @@ PARAMETERS = {
     "job": "id of the job",
     "message": "id of the message",
     "size": "leaves in the log",
+    "token": "id of the token",
 }
 
 

@@ -23,6 +23,7 @@ ObjectId = Annotated[str, _id("obj")]
 AccountId = Annotated[str, _id("acc")]
 ProjectId = Annotated[str, _id("prj")]
 PrincipalId = Annotated[str, _id("prn")]
+TokenId = Annotated[str, _id("tok")]
 MessageId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f-]{36}$")]
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 """A word of a closed vocabulary (an engine, a step, an error code): never free text."""

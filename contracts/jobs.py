@@ -9,7 +9,7 @@ from pydantic import Field
 
 from contracts.base import Contract
 from contracts.cost import LARGEST, LARGEST_DELTA, LARGEST_EPSILON, Cost
-from contracts.ids import AccountId, Code, DatasetId, ObjectId
+from contracts.ids import AccountId, Code, DatasetId, JobId, ObjectId
 
 
 class Actor(StrEnum):
@@ -30,6 +30,10 @@ class JobKind(StrEnum):
     INGEST = "ingest"
     SYNTHESIZE = "synthesize"
     EVALUATE = "evaluate"
+    SAMPLE = "sample"
+    """More rows from a fitted model."""
+    EXPORT = "export"
+    """A stored table as a file of another format."""
 
 
 EXECUTOR: dict[JobKind, Actor] = {
@@ -37,6 +41,8 @@ EXECUTOR: dict[JobKind, Actor] = {
     JobKind.INGEST: Actor.INGESTOR,
     JobKind.SYNTHESIZE: Actor.SYNTHESIZER,
     JobKind.EVALUATE: Actor.EVALUATOR,
+    JobKind.SAMPLE: Actor.SYNTHESIZER,
+    JobKind.EXPORT: Actor.INGESTOR,
 }
 """Who runs a kind, and so alone decides how a job of it ends."""
 
@@ -68,6 +74,16 @@ class TableRef(Contract):
     table: ObjectId
 
 
+class TableFormat(StrEnum):
+    """What a table can be had as."""
+
+    PARQUET = "parquet"
+    """As it is stored."""
+    CSV = "csv"
+    JSONL = "jsonl"
+    XLSX = "xlsx"
+
+
 class NoopSpec(Contract):
     """Do nothing."""
 
@@ -83,6 +99,7 @@ class IngestSpec(Contract):
     source: ObjectId = Field(description="the uploaded file, or the stored table when only the profile is made anew")
     stored: bool = Field(default=False, description="the source is a table already stored: profile it against the schema, store nothing")
     declared: ObjectId | None = Field(default=None, description="the declared schema to count departures from")
+    options: ObjectId | None = Field(default=None, description="how the file is to be read, where its sender said so")
     account: AccountId = Field(description="the budget account of the dataset's lineage")
 
 
@@ -112,7 +129,35 @@ class EvaluateSpec(Contract):
     account: AccountId
 
 
-JobSpec = Annotated[NoopSpec | IngestSpec | SynthesizeSpec | EvaluateSpec, Field(discriminator="kind")]
+class SampleSpec(Contract):
+    """Draw a synthetic table from a model that was fitted before: post-processing, which costs nothing however often it is done."""
+
+    kind: Literal[JobKind.SAMPLE] = JobKind.SAMPLE
+    model: ObjectId = Field(description="the fitted model")
+    source: JobId = Field(description="the job that fitted it")
+    declared: ObjectId = Field(description="the attested schema under which it was fitted")
+    engine: Code
+    rows: int | None = Field(default=None, ge=1, le=1_000_000_000, description="rows to draw; absent: the noisy count of the real ones")
+    seed: int = Field(ge=0, le=LARGEST, description="seed of the drawing: the same one gives the same bytes")
+    target: DatasetId = Field(description="the synthetic dataset to be made")
+    account: AccountId
+
+
+class ExportSpec(Contract):
+    """Write a stored table as a file that others can open."""
+
+    kind: Literal[JobKind.EXPORT] = JobKind.EXPORT
+    source: TableRef
+    format: TableFormat
+    account: AccountId | None = Field(
+        default=None, description="of a real table, whose raw rows are given out and that enters it; absent for a synthetic one"
+    )
+
+
+JobSpec = Annotated[
+    NoopSpec | IngestSpec | SynthesizeSpec | EvaluateSpec | SampleSpec | ExportSpec,
+    Field(discriminator="kind"),
+]
 
 
 class Use(StrEnum):
@@ -154,5 +199,5 @@ class StepRun(Contract):
 class Output(Contract):
     """An artifact of a job."""
 
-    role: Code = Field(description="what it is to the job: table, report, model, profile, schema, log")
+    role: Code = Field(description="what it is to the job: table, report, model, profile, schema, log, export")
     object: ObjectId

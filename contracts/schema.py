@@ -6,7 +6,6 @@ A declared domain is public knowledge. What was read off the data is a proposal 
 from __future__ import annotations
 
 import datetime as dt
-import math
 from collections import Counter
 from collections.abc import Callable
 from enum import StrEnum
@@ -40,6 +39,10 @@ BOUNDED = frozenset({ColumnType.INTEGER, ColumnType.NUMBER, ColumnType.DATE, Col
 """Types whose public domain is a range."""
 
 
+LARGEST_BOUND = 1e300
+"""Beyond it, the distance between two bounds may not be a number any more."""
+LARGEST_CODE = 2**63 - 1
+"""The largest integer that a table can hold."""
 _ISO: dict[ColumnType, Callable[[str], dt.date | dt.time]] = {
     ColumnType.DATE: dt.date.fromisoformat,
     ColumnType.DATETIME: dt.datetime.fromisoformat,
@@ -71,6 +74,8 @@ class ColumnSchema(Contract):
                 raise ValueError(f"column {self.name!r}: categories belong to a categorical column, not to one of type {self.type}")
             if not self.categories:
                 raise ValueError(f"column {self.name!r}: categories must name at least one value")
+            if any(isinstance(code, int) and abs(code) > LARGEST_CODE for code in self.categories):
+                raise ValueError(f"column {self.name!r}: a category that is an integer is at most {LARGEST_CODE}")
             if len(set(self.categories)) != len(self.categories):
                 raise ValueError(f"column {self.name!r}: a category is listed twice")
         for bound in (self.minimum, self.maximum):
@@ -87,8 +92,8 @@ class ColumnSchema(Contract):
             raise ValueError(f"column {self.name!r}: minimum and maximum do not apply to type {self.type}")
         parse = _ISO.get(self.type)
         if parse is None:
-            if isinstance(bound, str) or not math.isfinite(bound):
-                raise ValueError(f"column {self.name!r}: a bound of type {self.type} is a finite number")
+            if isinstance(bound, str) or not -LARGEST_BOUND <= bound <= LARGEST_BOUND:
+                raise ValueError(f"column {self.name!r}: a bound of type {self.type} is a finite number of at most {LARGEST_BOUND:g}")
             return
         try:
             parse(bound if isinstance(bound, str) else "")
@@ -121,7 +126,7 @@ class TableSchema(Contract):
     """One table: its columns in order, and its keys."""
 
     name: Name = "table"
-    columns: tuple[ColumnSchema, ...] = Field(min_length=1)
+    columns: tuple[ColumnSchema, ...] = Field(min_length=1, max_length=10_000)
     primary_key: tuple[Name, ...] = ()
     sequence_key: Name | None = Field(default=None, description="column that says to which sequence a row belongs")
     sequence_index: Name | None = Field(default=None, description="column that orders the rows of a sequence")

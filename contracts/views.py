@@ -9,7 +9,7 @@ from pydantic import Field
 
 from contracts.base import Contract
 from contracts.events import Origin
-from contracts.ids import AccountId, Code, DatasetId, JobId, MessageId, ObjectId, PrincipalId, ProjectId
+from contracts.ids import AccountId, Code, DatasetId, JobId, MessageId, ObjectId, PrincipalId, ProjectId, TokenId
 from contracts.jobs import JobKind, JobSpec, JobState
 from contracts.problems import Problem
 
@@ -42,7 +42,7 @@ class ProgressView(Contract):
 class OutputView(Contract):
     """A file that a job made."""
 
-    role: Code = Field(description="what it is to the job: table, report, model, profile, schema")
+    role: Code = Field(description="what it is to the job: table, report, model, profile, schema, export")
     artifact: ObjectId = Field(description="its id")
     href: str = Field(description="path to download it from")
 
@@ -109,6 +109,8 @@ class DatasetState(StrEnum):
     FAILED = "failed"
     """The job that was to bring its rows failed, or was refused."""
     CANCELLED = "cancelled"
+    DELETED = "deleted"
+    """Its rows are removed; its budget, and what was spent of it, stay."""
 
 
 class DatasetVersionView(Contract):
@@ -142,8 +144,23 @@ class DatasetView(Contract):
     failure: FailureView | None = Field(default=None, description="why its job failed or was refused")
     problem: Problem | None = Field(default=None, description="why there are no rows, as a problem document")
     created: str = Field(description="when it was registered")
+    deleted: str | None = Field(default=None, description="when it was deleted")
+    retention_days: int | None = Field(default=None, ge=1, description="days after which it is deleted; absent: it is kept")
     sequence: int = Field(ge=1, description="of the event that registered it")
     links: dict[str, str] = Field(default_factory=dict, description="paths of what belongs to it")
+
+
+class TokenView(Contract):
+    """A token that was given out: what it may do, and until when. Not the token itself, which is kept nowhere."""
+
+    id: TokenId = Field(description="the token's id; it opens nothing")
+    name: str = Field(description="what it is called")
+    role: Code = Field(description="what it may do: administrator, curator or reader")
+    holder: PrincipalId = Field(description="who acts with it, as jobs, events and the log name them")
+    issued_by: PrincipalId = Field(description="who gave it out")
+    created: str = Field(description="when it was given out")
+    expires: str | None = Field(default=None, description="when it stops opening anything; absent: when it is revoked")
+    revoked: str | None = Field(default=None, description="when it was revoked")
 
 
 class BudgetView(Contract):
@@ -205,6 +222,26 @@ class EvaluationView(Contract):
     project: ProjectId = Field(description="the project it belongs to")
     principal: PrincipalId = Field(description="who asked for it")
     ended: str = Field(description="when it was measured")
+
+
+class ModelView(Contract):
+    """One fitted engine: rows can be drawn from it again and again, at no cost."""
+
+    id: ObjectId = Field(description="the model's id, which is that of the object that holds it")
+    engine: Code = Field(description="what fitted it")
+    dataset: DatasetId = Field(description="the real dataset that it was fitted to")
+    version: int = Field(ge=1, description="the real dataset's version")
+    synthetic: DatasetId = Field(description="the synthetic dataset that was drawn from it at first")
+    job: JobId = Field(description="the job that fitted it")
+    epsilon: float = Field(description="what it cost, as it was stated")
+    delta: float = Field(description="the delta that goes with it")
+    declared: ObjectId = Field(description="object with the attested schema under which it was fitted")
+    kept: bool = Field(default=True, description="whether it is still there to be drawn from")
+    account: AccountId = Field(description="the budget account that paid for it")
+    project: ProjectId = Field(description="the project it belongs to")
+    principal: PrincipalId = Field(description="who had it made")
+    created: str = Field(description="when its job ended")
+    links: dict[str, str] = Field(default_factory=dict, description="paths of what belongs to it")
 
 
 class AuditEntryView(Contract):

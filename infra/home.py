@@ -30,6 +30,7 @@ class Home:
         self.logs = path / "logs"
         self.edge_file = path / "run" / "edge.json"
         self.admin_token = path / "admin-token"
+        self.token_key_file = path / "token-key"
         self.bus_file = path / "bus.json"
 
     def prepare(self) -> Self:
@@ -62,10 +63,21 @@ class Home:
         write_secret(self.admin_token, token + "\n")
         return token, True
 
+    def token_key(self) -> bytes:
+        """The key under which tokens are hashed, 32 bytes: made once. Without it every token that was given out is void."""
+        if not self.token_key_file.exists():
+            write_secret(self.token_key_file, secrets.token_hex(32) + "\n")
+        return bytes.fromhex(self.token_key_file.read_text().strip())
+
     def edge_url(self) -> str:
         """Where the edge of a running system listens. Raises FileNotFoundError where none ran."""
+        host, port = self.edge_address()
+        return f"http://{host}:{port}"
+
+    def edge_address(self) -> tuple[str, int]:
+        """Host and port of the edge. Raises FileNotFoundError where none ran."""
         edge = json.loads(self.edge_file.read_text())
-        return f"http://{edge['host']}:{edge['port']}"
+        return edge["host"], edge["port"]
 
     def database_url(self, name: str) -> str:
         return f"sqlite:///{self.databases / name}.sqlite"

@@ -99,6 +99,13 @@ class Objects:
         _info_path(path).unlink(missing_ok=True)
         path.unlink(missing_ok=True)
 
+    def sweep_drafts(self) -> int:
+        """Remove what writers that are gone left unfinished; how many files that were. A draft's name holds its writer's process id."""
+        found = [path for path in self._directory.glob("*/obj_*.part") if not _runs(path.name.split(".")[1])]
+        for path in found:
+            path.unlink(missing_ok=True)
+        return len(found)
+
     def free_bytes(self) -> int:
         """Room left on the disk."""
         return shutil.disk_usage(self._directory).free
@@ -107,6 +114,19 @@ class Objects:
         if not _ID.fullmatch(object_id):
             raise ObjectMissing(object_id)
         return self._directory / object_id[-2:] / object_id
+
+
+def _runs(process: str) -> bool:
+    """Whether there is a process of that id: maybe another one by now, and then its namesake's draft waits for the next sweep."""
+    if not process.isdecimal():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _info_path(path: Path) -> Path:

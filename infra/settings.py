@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 MIB = 1 << 20
 
@@ -24,7 +24,21 @@ class Settings(BaseModel):
     max_upload_bytes: int = Field(default=1024 * MIB, ge=1, description="largest upload, in bytes as sent")
     max_table_bytes: int = Field(default=4096 * MIB, ge=1, description="largest upload, in bytes once decompressed")
     max_columns: int = Field(default=1000, ge=1, description="most columns a table may have")
+    read_paths: str = Field(default="", description="directories from which datasets may be made of files, separated by ':'; empty: none")
+    metrics_open: bool = Field(default=False, description="whether /metrics needs no token")
     log_level: str = Field(default="warning", pattern="^(debug|info|warning|error)$", description="least severe log line that is written")
+
+    @field_validator("read_paths")
+    @classmethod
+    def _absolute(cls, given: str) -> str:
+        for name in filter(None, given.split(os.pathsep)):
+            if not Path(name).is_absolute():
+                raise ValueError(f"{name!r} must be an absolute path")
+        return given
+
+    def opened(self) -> tuple[Path, ...]:
+        """The directories of ``read_paths``, symbolic links followed; reads the file system."""
+        return tuple(Path(name).resolve() for name in self.read_paths.split(os.pathsep) if name)
 
     @classmethod
     def load(cls, **given: object) -> Settings:

@@ -67,6 +67,11 @@ class Child:
         finally:
             ours.close()
 
+    def keep_port(self, home: Home) -> None:
+        """Have the edge listen, when it is started again, where its clients know it."""
+        if self.name == "edge":
+            self._settings = self._settings.model_copy(update={"port": home.edge_address()[1]})
+
     async def watch(self) -> None:
         """Start it again whenever it ends."""
         failures = 0
@@ -78,11 +83,14 @@ class Child:
                 return
             failures = failures + 1 if time.monotonic() - began < SLOWEST_RESTART else 1
             log.error("process.ended", process=self.name, code=self.process.exitcode, failures=failures)
-            await asyncio.sleep(min(SLOWEST_RESTART, 0.25 * 2**failures))
-            try:
-                await self.start()
-            except StartFailed as error:
-                log.error("process.not_started", process=self.name, reason=str(error))  # noqa: TRY400  # the reason says it
+            await asyncio.sleep(_pause(failures))
+            await self._start_again()
+
+    async def _start_again(self) -> None:
+        try:
+            await self.start()
+        except (StartFailed, OSError) as error:
+            log.error("process.not_started", process=self.name, reason=str(error))  # noqa: TRY400  # the reason says it
 
     async def stop(self) -> None:
         """Ask it to finish; end it when it does not."""
@@ -95,6 +103,11 @@ class Child:
             log.warning("process.killed", process=self.name)
             self.process.kill()
             await asyncio.to_thread(self.process.join)
+
+
+def _pause(failures: int) -> float:
+    """Seconds before the next attempt, after so many that failed."""
+    return min(SLOWEST_RESTART, 0.25 * float(2 ** min(failures, 10)))
 
 
 def serve(name: str, settings: Settings, ready: Connection) -> None:
@@ -150,16 +163,24 @@ class System:
         finally:
             await client.close()
         await asyncio.gather(*(child.start() for child in self.children))
+        for child in self.children:
+            child.keep_port(self.home)
         self._watches = [asyncio.create_task(child.watch()) for child in self.children]
         self._watches.append(asyncio.create_task(self._watch_broker()))
 
     async def _watch_broker(self) -> None:
+        """Start the broker again whenever it ends: all else waits for it."""
+        failures = 0
         while True:
-            assert self._broker.process is not None  # noqa: S101  # started above
-            code = await self._broker.process.wait()
-            log.error("broker.ended", code=code)
-            await asyncio.sleep(0.5)
-            await self._broker.start()
+            began = time.monotonic()
+            code = await self._broker.ended()
+            failures = failures + 1 if time.monotonic() - began < SLOWEST_RESTART else 1
+            log.error("broker.ended", code=code, failures=failures)
+            await asyncio.sleep(_pause(failures))
+            try:
+                await self._broker.start()
+            except (BrokerFailed, OSError) as error:
+                log.error("broker.not_started", reason=str(error))  # noqa: TRY400  # the reason says it
 
     async def stop(self) -> None:
         """Stop the edge, so that nothing new comes in, then the actors, then the broker."""

@@ -44,6 +44,15 @@ class SchemaView(Contract):
     job: JobId | None = Field(default=None, description="the job that profiles the rows against it")
 
 
+class RowsView(Contract):
+    """A few rows of a dataset's version."""
+
+    dataset: DatasetId = Field(description="the dataset's id")
+    version: int = Field(ge=1, description="its version")
+    columns: tuple[str, ...] = Field(description="names, in order")
+    rows: tuple[dict[str, Any], ...] = Field(description="values by column; missing ones are null, dates and times ISO 8601")
+
+
 class Preview(Contract):
     """What a job would cost."""
 

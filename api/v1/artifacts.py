@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
 import re
-from collections.abc import AsyncGenerator
-from pathlib import Path
 from typing import Annotated
 
-from litestar import Response, Router, get
-from litestar.params import HeaderParameter, PathParameter
-from litestar.response import Stream
+from litestar import Router, get
+from litestar.params import PathParameter, QueryParameter
 
 from api.auth import VERB, require
 from api.edge import Edge
-from api.policy import Resource, Verb
+from api.policy import Principal, Resource, Verb
 from api.problems import NotFound
-from api.v1.parameters import Asked, TheEdge
-from contracts.ids import ObjectId
-from contracts.jobs import JobKind
+from api.v1 import orders
+from api.v1.files import File, Range, send
+from api.v1.parameters import Asked, Prefer, TheEdge
+from api.v1.tables import given
+from api.withheld import raw_output
+from contracts.jobs import ExportSpec, IngestSpec, JobKind, SampleSpec, SynthesizeSpec, TableFormat
 from contracts.problems import ProblemError
-from contracts.views import ArtifactView
-from infra.objects import CHUNK, ObjectInfo, ObjectMissing
+from contracts.views import ArtifactView, DatasetVersionView, DatasetView, JobView
 
-RAW_KINDS = frozenset({JobKind.INGEST, JobKind.EVALUATE})
-"""Jobs that write down what they read off real rows."""
 _OBJECT = re.compile(r"obj_[0-9a-f]{32}")
-_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
-class RangeWrong(ProblemError):
-    """The range is not within the file."""
+class FormatNotAvailable(ProblemError):
+    """Tables alone can be had in another format."""
 
-    status, code = 416, "range-wrong"
+    status, code = 422, "format-not-available"
 
 
 @get(
@@ -43,74 +37,56 @@ class RangeWrong(ProblemError):
     opt={VERB: Verb.ARTIFACT_READ},
     media_type="application/octet-stream",
 )
-async def download(
+async def download(  # noqa: PLR0917  # the framework passes them by name
     artifact: Annotated[str, PathParameter(description="id of the artifact, from a job's outputs")],
     request: Asked,
     edge: TheEdge,
-    asked_range: Annotated[str | None, HeaderParameter(name="Range", max_length=60, description="bytes=first-last: a part of it")] = None,
-) -> Stream | Response[bytes]:
-    """The file, with its SHA-256 as ETag and Digest. What holds raw rows or figures needs the right to raw data."""
-    view, info, path = await _find(artifact, request, edge)
-    etag = f'"{info.sha256}"'
-    headers = {
-        "ETag": etag,
-        "Accept-Ranges": "bytes",
-        "Repr-Digest": f"sha-256=:{base64.b64encode(bytes.fromhex(info.sha256)).decode()}:",
-        "Content-Disposition": f'attachment; filename="{view.role}-{view.object}{info.extension}"',
-        "X-Content-Type-Options": "nosniff",
-    }
-    if request.headers.get("if-none-match") == etag:
-        return Response(b"", status_code=304, headers=headers)
-    span = _span(asked_range, info.size)
-    first, last = span or (0, info.size - 1)
-    headers["Content-Length"] = str(last - first + 1)
-    if span is not None:
-        headers["Content-Range"] = f"bytes {first}-{last}/{info.size}"
-    return Stream(_chunks(path, first, last), status_code=206 if span else 200, media_type=info.media_type, headers=headers)
+    form: Annotated[TableFormat | None, QueryParameter(name="format", description="of a table: what the file is to be")] = None,
+    asked_range: Range = None,
+    prefer: Prefer = None,
+) -> File:
+    """The file, with its SHA-256 as ETag and Repr-Digest. What holds raw rows or figures needs the right to raw data.
+
+    A table in another format, and one with raw rows in any, is had as from its dataset: 202 while it has to be written.
+    """
+    view, job = await _find(artifact, edge)
+    _require(request.user, view, job)
+    table = await _table(edge, view, job)
+    if table is not None and (form is not None or job.kind is JobKind.INGEST):
+        return await given(edge, request, *table, form or TableFormat.PARQUET, asked_range=asked_range, prefer=prefer)
+    if form is not None:
+        raise FormatNotAvailable(f"Artifact {view.object} is no table but a {view.role}: leave the format out.", parameter="format")
+    return await send(edge, request, view.object, f"{view.role}-{view.object}", asked_range)
 
 
-async def _find(artifact: str, request: Asked, edge: Edge) -> tuple[ArtifactView, ObjectInfo, Path]:
-    """An artifact that the caller may read. Raises NotFound or Forbidden."""
+async def _find(artifact: str, edge: Edge) -> tuple[ArtifactView, JobView]:
+    """An artifact and the job that made it. Raises NotFound."""
     view = await edge.views.artifact(artifact) if _OBJECT.fullmatch(artifact) else None
     job = await edge.views.job(view.job) if view is not None else None
     if view is None or job is None:
         raise NotFound.of("artifact", artifact)
-    if job.kind in RAW_KINDS:
-        require(request.user, Verb.RAW_READ, Resource("artifact", view.object))
-    try:
-        return view, *await asyncio.to_thread(_located, edge, view.object)
-    except ObjectMissing:
-        raise NotFound(f"The artifact {artifact} is not kept any more.", id=artifact) from None
+    return view, job
 
 
-def _located(edge: Edge, object_id: ObjectId) -> tuple[ObjectInfo, Path]:
-    return edge.objects.info(object_id), edge.objects.path(object_id)
+def _require(principal: Principal, view: ArtifactView, job: JobView) -> None:
+    """Refuse what holds something raw to whoever has no right to it. Raises Forbidden."""
+    if raw_output(job, view.role):
+        require(principal, Verb.RAW_READ, Resource("artifact", view.object))
+    if isinstance(job.spec, ExportSpec) and job.spec.account is not None and job.principal != principal.id:
+        source = job.spec.source
+        where = f"/v1/datasets/{source.dataset}/versions/{source.version}/table?format={job.spec.format}"
+        detail = f"These raw rows were given out to another, in whose name the ledger has them: have them in yours with GET {where}."
+        raise orders.ReleaseNotAvailable(detail, dataset=source.dataset)
 
 
-def _span(asked: str | None, size: int) -> tuple[int, int] | None:
-    """First and last byte of the one range that is asked for; None for all of it (RFC 9110: what is not understood is ignored)."""
-    match = _RANGE.fullmatch(asked.strip()) if asked else None
-    if match is None or not (match[1] or match[2]):
-        return None
-    if match[1]:
-        first, last = int(match[1]), min(int(match[2] or size - 1), size - 1)
-    else:
-        first, last = max(0, size - int(match[2])), size - 1
-    if first > last:
-        raise RangeWrong(f"The range must be within the file's {size:,} bytes.", size=size)
-    return first, last
-
-
-async def _chunks(path: Path, first: int, last: int) -> AsyncGenerator[bytes, None]:
-    file = await asyncio.to_thread(path.open, "rb")
-    try:
-        await asyncio.to_thread(file.seek, first)
-        left = last - first + 1
-        while left and (chunk := await asyncio.to_thread(file.read, min(CHUNK, left))):
-            left -= len(chunk)
-            yield chunk
-    finally:
-        await asyncio.to_thread(file.close)
+async def _table(edge: Edge, view: ArtifactView, job: JobView) -> tuple[DatasetView, DatasetVersionView] | None:
+    """The version of a dataset whose rows an artifact holds."""
+    match job.spec if view.role == "table" else None:
+        case IngestSpec(dataset=name) | SynthesizeSpec(target=name) | SampleSpec(target=name):
+            dataset = await edge.dataset(name)
+            return next(((dataset, version) for version in dataset.versions if version.table == view.object), None)
+        case _:
+            return None
 
 
 router = Router("/artifacts", route_handlers=[download], tags=["artifacts"])

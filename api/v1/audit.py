@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 from typing import Annotated
 
 from litestar import Router, get
@@ -21,6 +22,7 @@ from halftone.merkle import MissingNodeError, ProofError
 
 SIGNED_WITHIN = 3.0
 """Seconds that a proof waits for a checkpoint over its entry."""
+_EVENT = re.compile(r"[0-9a-f-]{36}")
 MOST_ENTRIES = 1000
 TEXT = "text/plain"
 
@@ -72,7 +74,7 @@ async def entries(
 @get("/proofs/{event:str}", operation_id="proveInclusion", summary="Prove that an event is in the log", opt={VERB: Verb.AUDIT_READ})
 async def prove(event: Annotated[str, PathParameter(description="id of the event")], edge: TheEdge) -> InclusionProof:
     """The entry, the hashes from its leaf to the root, and the checkpoint. Waits up to 3 s for a checkpoint that covers it."""
-    proof = await _until_signed(edge, event)
+    proof = await _until_signed(edge, event) if _EVENT.fullmatch(event) else None
     if proof is None:
         if await edge.views.audit_entry(event) is None:
             raise NotFound(f"There is no event {event[:80]!r} in the log; one that happened just now may enter it shortly.", id=event[:80])
@@ -92,6 +94,7 @@ async def prove(event: Annotated[str, PathParameter(description="id of the event
 async def _until_signed(edge: Edge, event: str) -> tuple[AuditEntryView, list[bytes], CheckpointView] | None:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + SIGNED_WITHIN
+    known = edge.projector.last(subjects.EVENTS)
     while True:
         position = edge.projector.position(subjects.AUDIT)
         try:
@@ -99,10 +102,16 @@ async def _until_signed(edge: Edge, event: str) -> tuple[AuditEntryView, list[by
         except MissingNodeError:
             raise LogIncomplete from None
         left = deadline - loop.time()
-        if proof is not None or left <= 0:
+        if proof is not None or left <= 0 or await _cannot_come(edge, event, known):
             return proof
         if not await edge.projector.reached(subjects.AUDIT, position + 1, left):
             return None
+
+
+async def _cannot_come(edge: Edge, event: str, known: int) -> bool:
+    """Whether there is nothing to wait for: the log has as many leaves as there were events at first, and this is none of them."""
+    # The size comes first: a leaf that comes in between is then found.
+    return await edge.views.audit_size() >= known and await edge.views.audit_entry(event) is None
 
 
 @get("/consistency", operation_id="proveConsistency", summary="Prove that the log only grew", opt={VERB: Verb.AUDIT_READ})

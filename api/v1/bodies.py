@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from contracts.cost import DELTA_SCALE, EPSILON_SCALE, LARGEST, LARGEST_DELTA, LARGEST_EPSILON
-from contracts.ids import DEFAULT_PROJECT, DatasetId, ProjectId
-from contracts.jobs import JobKind
+from contracts.ids import DEFAULT_PROJECT, DatasetId, ObjectId, ProjectId
+from contracts.jobs import JobKind, TableFormat
 
 DEFAULT_DELTA = 1e-9
 DEFAULT_ENGINE = "marginal"
@@ -46,12 +45,18 @@ def _delta(value: Any) -> int:
 
 
 def _units(value: Any, scale: int) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -_BEYOND < value < _BEYOND:
         return None
     return int(Decimal(repr(value)) * scale)
 
 
+_BEYOND = 1e9
+"""Above every epsilon and delta that is taken, and well below the integers that no float holds."""
+
+
 def _shown(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= _BEYOND:
+        return "far beyond that"
     kind = {str: "a string", bool: "a boolean", type(None): "null", list: "a list", dict: "an object"}.get(type(value))
     return kind or repr(value)[:40]
 
@@ -69,6 +74,16 @@ Delta = Annotated[
 ]
 """A JSON number; 1e-18 once read."""
 EPSILON_HINT = "releases without differential privacy are not available; state a number above 0, such as 1.0"
+
+
+def _one_line(name: str) -> str:
+    if not name.isprintable() or not name.strip():
+        raise PydanticCustomError("name", "must be one line that can be read")
+    return name
+
+
+OneLine = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_one_line)]
+"""A name that somebody gives: never an id, and never on the bus."""
 
 
 class _JobBody(Body):
@@ -93,7 +108,7 @@ class SynthesizeBody(_JobBody):
     epsilon: Epsilon
     delta: Delta = int(DEFAULT_DELTA * DELTA_SCALE)
     seed: int | None = Field(default=None, ge=0, le=LARGEST, strict=True, description="seed of the drawing; noise is never seeded")
-    name: str | None = Field(default=None, min_length=1, max_length=256, description="what the synthetic dataset is called")
+    name: OneLine | None = Field(default=None, description="what the synthetic dataset is called, one line")
 
 
 class EvaluateBody(_JobBody):
@@ -105,9 +120,33 @@ class EvaluateBody(_JobBody):
     seed: int = Field(default=0, ge=0, le=LARGEST, strict=True, description="seed of the sampling of metrics")
 
 
-KINDS = frozenset({"noop", "synthesize", "evaluate"})
+class SampleBody(_JobBody):
+    """Draw another synthetic table from a model that was fitted before. It costs nothing."""
+
+    kind: Literal[JobKind.SAMPLE]
+    model: ObjectId = Field(description="one of GET /v1/models")
+    rows: int | None = Field(
+        default=None, ge=1, le=1_000_000_000, strict=True, description="rows to draw; absent: the noisy count of the real ones"
+    )
+    seed: int | None = Field(
+        default=None, ge=0, le=LARGEST, strict=True, description="the same seed gives the same bytes; absent: one is chosen"
+    )
+    name: OneLine | None = Field(default=None, description="what the synthetic dataset is called, one line")
+
+
+class ExportBody(_JobBody):
+    """Write a table as a file that others can open. That of a real one gives raw rows out: for holders of the raw right."""
+
+    kind: Literal[JobKind.EXPORT]
+    dataset: DatasetId = Field(description="the dataset")
+    version: int | None = Field(default=None, ge=1, le=1_000_000_000, strict=True, description="its version; absent: the latest")
+    format: TableFormat = Field(description="what the file is to be")
+
+
+KINDS = frozenset({"noop", "synthesize", "evaluate", "sample", "export"})
 """What a client may ask for by POST /v1/jobs; an upload brings its own job."""
-JobBody = Annotated[NoopBody | SynthesizeBody | EvaluateBody, Field(discriminator="kind")]
+Asking = NoopBody | SynthesizeBody | EvaluateBody | SampleBody | ExportBody
+JobBody = Annotated[Asking, Field(discriminator="kind")]
 
 
 class BudgetBody(Body):

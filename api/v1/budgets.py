@@ -16,6 +16,7 @@ from api.problems import NotFound, RequestInvalid
 from api.v1.answers import Preview
 from api.v1.bodies import BudgetBody
 from api.v1.parameters import Asked, Cursor, DatasetPath, Limit, MinSequence, TheEdge, bad_cursor, context
+from api.v1.tagged import tagged
 from api.views.shape import cost_view
 from contracts.commands import SetBudget
 from contracts.cost import DELTA_SCALE, EPSILON_SCALE, Cost
@@ -64,11 +65,11 @@ async def _account(edge: Edge, dataset: DatasetView) -> BudgetView:
 
 
 @get("/{dataset:str}", operation_id="getBudget", summary="See a budget", opt={VERB: Verb.BUDGET_READ})
-async def read(dataset: DatasetPath, edge: TheEdge, min_seq: MinSequence = None) -> BudgetView:
+async def read(dataset: DatasetPath, request: Asked, edge: TheEdge, min_seq: MinSequence = None) -> Response[BudgetView]:
     """Limit, spent, reserved and left, in the ledger's integers and as the epsilons that they mean."""
     await edge.reached(min_seq)
     view = await edge.dataset(dataset)
-    return present.budget(await _account(edge, view), view.id)
+    return tagged(request, present.budget(await _account(edge, view), view.id))
 
 
 @get("/{dataset:str}/entries", operation_id="listEntries", summary="Read a ledger, oldest first", opt={VERB: Verb.BUDGET_READ})
@@ -93,11 +94,15 @@ async def entries(
     opt={VERB: Verb.BUDGET_READ},
 )
 async def preview(
-    target: Annotated[str, PathParameter(description="id of the dataset, and ':preview'")], data: JSONBody[BudgetBody], edge: TheEdge
+    target: Annotated[str, PathParameter(description="id of the dataset, and ':preview'")],
+    data: JSONBody[BudgetBody],
+    edge: TheEdge,
+    min_seq: MinSequence = None,
 ) -> Preview:
     """What a job of this epsilon and delta would cost, and how many such jobs fit. Nothing is reserved."""
     if not target.endswith(PREVIEW):
         raise NotFound(f"A budget takes '{PREVIEW}' and nothing else: POST /v1/budgets/{{dataset}}{PREVIEW}.")
+    await edge.reached(min_seq)
     dataset = await edge.dataset(target.removesuffix(PREVIEW))
     budget = await _account(edge, dataset)
     try:

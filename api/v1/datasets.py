@@ -3,47 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from typing import Annotated
 
 from litestar import Response, Router, get, post
-from litestar.openapi.spec import OpenAPIMediaType, Operation, Reference, RequestBody, Schema
-from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
+from litestar.params import QueryParameter
 
-from api import present
+from api import present, withheld
 from api.auth import VERB
 from api.edge import Edge, is_dataset
 from api.gateway import Order, Promise
 from api.policy import Verb
 from api.problems import NotFound, RequestInvalid
+from api.reading import OPTIONS, read_options, store_options
 from api.registry import Attestation, DatasetRecord, add_attestation, add_dataset
+from api.sources import fetch
 from api.uploads import NAME_LENGTH, Upload, receive
 from api.v1 import orders
 from api.v1.answers import Registered
-from api.v1.parameters import Asked, Cursor, DatasetPath, IdempotencyKey, Limit, MinSequence, TheEdge, bad_cursor, context, key_of
+from api.v1.forms import UploadOperation
+from api.v1.parameters import (
+    Asked,
+    Cursor,
+    DatasetPath,
+    IdempotencyKey,
+    Limit,
+    MinSequence,
+    Prefer,
+    TheEdge,
+    bad_cursor,
+    context,
+    key_of,
+    wait_seconds,
+)
 from api.v1.schemas import declared_from, store_schema
+from api.v1.tagged import tagged
 from contracts.envelope import Context
 from contracts.events import DatasetRegistered, Origin, SchemaAttested
-from contracts.ids import AccountId, ObjectId, new_id
+from contracts.ids import ObjectId, new_id
 from contracts.jobs import IngestSpec
-from contracts.views import DatasetVersionView, DatasetView, Page
+from contracts.views import DatasetState, DatasetVersionView, DatasetView, Page
 from infra.database.store import Transaction, now_ms
-
-
-@dataclass
-class UploadOperation(Operation):
-    """The description of a body that is streamed, and so declared nowhere else."""
-
-    def __post_init__(self) -> None:
-        text = Schema(type=OpenAPIType.STRING)
-        properties: dict[str, Reference | Schema] = {
-            "file": Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY, description="CSV (plain or gzip) or Parquet"),
-            "name": Schema(type=OpenAPIType.STRING, max_length=NAME_LENGTH, description="what it is called; absent: as the file"),
-            "schema": Schema(
-                all_of=[text], description="JSON of its schema: columns, types, public domains; attested in the caller's name"
-            ),
-        }
-        form = Schema(type=OpenAPIType.OBJECT, properties=properties, required=["file"])
-        self.request_body = RequestBody(content={"multipart/form-data": OpenAPIMediaType(schema=form)}, required=True)
 
 
 @post(
@@ -56,12 +55,16 @@ class UploadOperation(Operation):
     opt={VERB: Verb.DATASET_CREATE},
 )
 async def create(request: Asked, edge: TheEdge, idempotency_key: IdempotencyKey = None) -> Response[Registered]:
-    """Take a table in: CSV (plain or gzip) or Parquet, in the part ``file`` of a multipart form, beside ``name`` and ``schema``.
+    """Take a table in: CSV or JSON lines (also compressed), Parquet or an Excel workbook, in the part ``file`` of a multipart form.
 
-    A ``schema`` is attested in the caller's name. Content that was uploaded before falls under the budget that it fell under then.
+    Beside it, ``name``, ``schema``, and how it is to be read where that is not to be detected: ``format``, ``delimiter``, ``quote``,
+    ``encoding``, ``sheet``, ``header``. A ``schema`` is attested in the caller's name. Content that was uploaded before falls under the
+    budget that it fell under then.
+
+    Or, as JSON, ``{"source": {"path": …}, "name": …, "schema": …, "read": {…}}``: a file that the server may read (HALFTONE_READ_PATHS).
     """
     edge.gateway.require_bus()
-    upload = await receive(request, edge.objects, edge.settings.max_upload_bytes)
+    upload = await _taken(request, edge)
     objects = [upload.info.id]
     try:
         promise, ours = await _promise(request, edge, upload, idempotency_key, objects)
@@ -76,6 +79,13 @@ async def create(request: Asked, edge: TheEdge, idempotency_key: IdempotencyKey 
     return Response(answer, status_code=202, headers={"Location": f"/v1/datasets/{dataset}"})
 
 
+async def _taken(request: Asked, edge: Edge) -> Upload:
+    """The file as an object: from the body, or from where a JSON body says that it is."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
+        return await fetch(request, edge.objects, edge.settings)
+    return await receive(request, edge.objects, edge.settings.max_upload_bytes)
+
+
 async def _promise(
     request: Asked, edge: Edge, upload: Upload, idempotency_key: str | None, objects: list[ObjectId]
 ) -> tuple[Promise, bool]:
@@ -86,27 +96,46 @@ async def _promise(
     if schema:
         declared = await asyncio.to_thread(store_schema, edge.objects, declared_from(schema), made.principal)
         objects.append(declared)
+    options, said = read_options(_texts(upload)), None
+    if options is not None:
+        said = await asyncio.to_thread(store_options, edge.objects, options)
+        objects.append(said)
     account = await edge.registry.account_of(upload.info.sha256)
-    order = _order(upload, name, declared, account, made)
-    key = key_of(idempotency_key, "POST /v1/datasets", upload.info.sha256, name, schema)
+    order = _order(
+        upload,
+        name,
+        IngestSpec(dataset=new_id("ds"), version=1, source=upload.info.id, declared=declared, options=said, account=account),
+        made,
+    )
+    key = key_of(idempotency_key, "POST /v1/datasets", upload.info.sha256, name, schema, repr(options))
     promise = await edge.gateway.accept(order, made, key)
     return promise, promise.job == order.job
 
 
+def _texts(upload: Upload) -> dict[str, str]:
+    """The small parts of a form as text."""
+    texts = {}
+    for part in ("name", *OPTIONS):
+        try:
+            texts[part] = upload.parts[part].decode()
+        except KeyError:
+            continue
+        except UnicodeDecodeError:
+            raise RequestInvalid(f"The part {part!r} is not UTF-8.", parameter=part) from None
+    return texts
+
+
 def _name(upload: Upload) -> str:
-    try:
-        name = upload.parts.get("name", b"").decode().strip() or upload.filename
-    except UnicodeDecodeError:
-        raise RequestInvalid("The part 'name' is not UTF-8.", parameter="name") from None
+    name = _texts(upload).get("name", "").strip() or upload.filename
     if len(name) > NAME_LENGTH or not name.isprintable():
         raise RequestInvalid(f"The name must be one line of {NAME_LENGTH} characters at most; it has {len(name)}.", parameter="name")
     return name
 
 
-def _order(upload: Upload, name: str, declared: ObjectId | None, account: AccountId, made: Context) -> Order:
-    job, dataset, source = new_id("job"), new_id("ds"), upload.info.id
-    record = DatasetRecord(dataset, name, Origin.REAL, account, made.project, made.principal, job, upload.filename, source)
-    registered = DatasetRegistered(dataset=dataset, origin=Origin.REAL, account=account, job=job)
+def _order(upload: Upload, name: str, spec: IngestSpec, made: Context) -> Order:
+    job, dataset, declared = new_id("job"), spec.dataset, spec.declared
+    record = DatasetRecord(dataset, name, Origin.REAL, spec.account, made.project, made.principal, job, upload.filename, spec.source)
+    registered = DatasetRegistered(dataset=dataset, origin=Origin.REAL, account=spec.account, job=job)
     attestation = None if declared is None else Attestation(dataset, 1, declared, made.principal, now_ms())
     attested = () if declared is None else (SchemaAttested(dataset=dataset, version=1, declared=declared),)
 
@@ -115,7 +144,6 @@ def _order(upload: Upload, name: str, declared: ObjectId | None, account: Accoun
         if attestation is not None:
             add_attestation(tx, attestation)
 
-    spec = IngestSpec(dataset=dataset, version=1, source=source, declared=declared, account=account)
     return Order(job, spec, dataset, (registered, *attested), also)
 
 
@@ -125,28 +153,49 @@ def _delete(edge: Edge, objects: list[ObjectId]) -> None:
 
 
 @get("/", operation_id="listDatasets", summary="List datasets, the newest first", opt={VERB: Verb.DATASET_READ})
-async def list_datasets(edge: TheEdge, cursor: Cursor = None, limit: Limit = 50, min_seq: MinSequence = None) -> Page[DatasetView]:
+async def list_datasets(  # noqa: PLR0917  # the framework passes them by name
+    request: Asked,
+    edge: TheEdge,
+    deleted: Annotated[bool, QueryParameter(description="also those that were deleted")] = False,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+    min_seq: MinSequence = None,
+) -> Page[DatasetView]:
     """Datasets, without the problem documents of failed ones."""
     if cursor is not None and is_dataset(cursor) is None:
         raise bad_cursor(cursor)
     await edge.reached(min_seq)
-    page = await edge.views.datasets(after=cursor, limit=limit)
-    names = await edge.registry.names(view.id for view in page.items)
-    return Page[DatasetView](items=tuple(present.dataset(view, names.get(view.id)) for view in page.items), next=page.next)
+    page = await edge.views.datasets(after=cursor, limit=limit, deleted=deleted)
+    ids = [view.id for view in page.items]
+    names, days = await edge.registry.names(ids), await edge.registry.retention(ids)
+    seen = (present.dataset(view, names.get(view.id), days=days.get(view.id)) for view in page.items)
+    return Page[DatasetView](items=tuple(withheld.dataset(view, request.user) for view in seen), next=page.next)
 
 
 @get("/{dataset:str}", operation_id="getDataset", summary="Look at a dataset", opt={VERB: Verb.DATASET_READ})
-async def read(dataset: DatasetPath, edge: TheEdge, min_seq: MinSequence = None) -> DatasetView:
-    """Where a dataset stands, and its versions."""
+async def read(
+    dataset: DatasetPath, request: Asked, edge: TheEdge, min_seq: MinSequence = None, prefer: Prefer = None
+) -> Response[DatasetView]:
+    """Where a dataset stands, and its versions. ``min_seq`` waits for an event, ``Prefer: wait=N`` for its rows."""
     await edge.reached(min_seq)
     view = await edge.dataset(dataset)
-    return present.dataset(view, view.name, await present.failed(view.failure, edge.objects))
+    seconds = wait_seconds(prefer)
+    headers = None if seconds is None else {"Preference-Applied": f"wait={seconds:g}"}
+    if seconds is not None and view.state is DatasetState.INGESTING:
+        await edge.ended(view.job, seconds)
+        view = await edge.dataset(dataset)
+    days = (await edge.registry.retention([view.id])).get(view.id)
+    seen = present.dataset(view, view.name, await present.failed(view.failure, edge.objects), days)
+    return tagged(request, withheld.dataset(seen, request.user), headers)
 
 
 @get("/{dataset:str}/versions", operation_id="listVersions", summary="List a dataset's versions", opt={VERB: Verb.DATASET_READ})
-async def versions(dataset: DatasetPath, edge: TheEdge) -> Page[DatasetVersionView]:
+async def versions(dataset: DatasetPath, request: Asked, edge: TheEdge, min_seq: MinSequence = None) -> Page[DatasetVersionView]:
     """Versions, oldest first. Their rows never change."""
-    return Page[DatasetVersionView](items=(await edge.dataset(dataset)).versions)
+    await edge.reached(min_seq)
+    view = await edge.dataset(dataset)
+    orders.require_kept(view)
+    return Page[DatasetVersionView](items=withheld.versions(view, request.user))
 
 
 @get(
@@ -156,8 +205,9 @@ async def versions(dataset: DatasetPath, edge: TheEdge) -> Page[DatasetVersionVi
     summary="See what a dataset's rows look like",
     opt={VERB: Verb.RAW_READ},
 )
-async def profile(dataset: DatasetPath, edge: TheEdge) -> Response[bytes]:
+async def profile(dataset: DatasetPath, edge: TheEdge, min_seq: MinSequence = None) -> Response[bytes]:
     """Counts, ranges and departures from the declared schema: raw, and so for those with the right to raw data."""
+    await edge.reached(min_seq)
     view = await edge.dataset(dataset)
     stored = orders.latest(view).profile
     if stored is None:

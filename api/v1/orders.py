@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 
+from api.auth import require
 from api.edge import Edge
 from api.engines import require_engine
 from api.gateway import Order
-from api.problems import Conflict, RequestInvalid
+from api.keeping import DatasetGone
+from api.policy import Principal, Resource, Verb
+from api.problems import Conflict, Forbidden, NotFound, RequestInvalid
 from api.registry import Attestation, DatasetRecord, add_dataset
-from api.v1.bodies import EvaluateBody, NoopBody, SynthesizeBody
-from contracts.cost import DELTA_SCALE, EPSILON_SCALE
+from api.v1.bodies import Asking, EvaluateBody, ExportBody, NoopBody, SampleBody, SynthesizeBody
+from contracts.cost import DELTA_SCALE, EPSILON_SCALE, LARGEST
 from contracts.envelope import Context
 from contracts.events import DatasetRegistered, Origin
-from contracts.ids import ObjectId, new_id
-from contracts.jobs import EvaluateSpec, NoopSpec, SynthesizeSpec, TableRef
+from contracts.ids import DatasetId, ObjectId, new_id
+from contracts.jobs import EvaluateSpec, ExportSpec, NoopSpec, SampleSpec, SynthesizeSpec, TableFormat, TableRef
 from contracts.problems import ProblemError
 from contracts.schema import ColumnType, DatasetSchema
 from contracts.views import DatasetState, DatasetVersionView, DatasetView
@@ -58,6 +62,12 @@ class EpsilonTooSmall(ProblemError):
     status, code = 422, "epsilon-too-small"
 
 
+class ReleaseNotAvailable(Forbidden):
+    """Raw rows are given out to holders of the right to raw data alone: make a synthetic table, or ask for that right."""
+
+    code = "release-not-available"
+
+
 def noop() -> Order:
     return Order(new_id("job"), NoopSpec())
 
@@ -89,9 +99,7 @@ async def synthesize(edge: Edge, body: SynthesizeBody, context: Context) -> Orde
         account=source.account,
     )
     name = body.name or f"{source.name or source.id}, synthetic"[:256]
-    record = DatasetRecord(target, name, Origin.SYNTHETIC, source.account, context.project, context.principal, job)
-    registered = DatasetRegistered(dataset=target, origin=Origin.SYNTHETIC, account=source.account, job=job, parents=(source.id,))
-    return Order(job, spec, target, (registered,), lambda tx: add_dataset(tx, record))
+    return drawn(Order(job, spec, target), source.id, name, context)
 
 
 async def evaluate(edge: Edge, body: EvaluateBody) -> Order:
@@ -118,7 +126,64 @@ async def evaluate(edge: Edge, body: EvaluateBody) -> Order:
     return Order(new_id("job"), spec)
 
 
-async def order(edge: Edge, body: NoopBody | SynthesizeBody | EvaluateBody, context: Context) -> Order:
+async def sample(edge: Edge, body: SampleBody, context: Context) -> Order:
+    """Another table from a fitted model. Raises NotFound."""
+    model = await edge.views.model(body.model)
+    if model is None:
+        raise NotFound(f"There is no model {body.model!r}: see GET /v1/models for those there are.", id=body.model, parameter="model")
+    require_engine(model.engine)
+    job, target = new_id("job"), new_id("ds")
+    spec = SampleSpec(
+        model=model.id,
+        source=model.job,
+        declared=model.declared,
+        engine=model.engine,
+        rows=body.rows,
+        # Chosen here, where none was given, so that the job says with which one its rows can be had again.
+        seed=secrets.randbelow(LARGEST) if body.seed is None else body.seed,
+        target=target,
+        account=model.account,
+    )
+    held = await edge.registry.names([model.dataset])
+    name = body.name or f"{held.get(model.dataset, model.dataset)}, sampled"[:256]
+    return drawn(Order(job, spec, target), model.dataset, name, context)
+
+
+def drawn(order: Order, parent: DatasetId, name: str, context: Context) -> Order:
+    """The order with the registration of the synthetic dataset that it makes of a parent."""
+    if not isinstance(spec := order.spec, SynthesizeSpec | SampleSpec):
+        raise TypeError(f"no dataset is drawn by {spec.kind} jobs")
+    record = DatasetRecord(spec.target, name, Origin.SYNTHETIC, spec.account, context.project, context.principal, order.job)
+    registered = DatasetRegistered(dataset=spec.target, origin=Origin.SYNTHETIC, account=spec.account, job=order.job, parents=(parent,))
+    return Order(order.job, spec, spec.target, (registered,), lambda tx: add_dataset(tx, record), order.retry_of)
+
+
+async def export(edge: Edge, body: ExportBody, principal: Principal) -> Order:
+    """A file of a table. Raises ProblemError naming what is wrong, and what would be right."""
+    dataset = await edge.dataset(body.dataset)
+    held = version_of(dataset, body.version)
+    require_release(principal, dataset)
+    return exported(dataset, held, body.format)
+
+
+def exported(dataset: DatasetView, version: DatasetVersionView, form: TableFormat) -> Order:
+    """Raw rows are entered in the ledger; made ones are not."""
+    source = TableRef(dataset=dataset.id, version=version.version, table=version.table)
+    account = dataset.account if dataset.origin is Origin.REAL else None
+    return Order(new_id("job"), ExportSpec(source=source, format=form, account=account))
+
+
+def require_release(principal: Principal, dataset: DatasetView) -> None:
+    """Refuse to give out raw rows to whoever has no right to them. Raises ReleaseNotAvailable."""
+    if dataset.origin is not Origin.REAL:
+        return
+    try:
+        require(principal, Verb.RAW_READ, Resource("dataset", dataset.id))
+    except Forbidden:
+        raise ReleaseNotAvailable(dataset=dataset.id, right=str(Verb.RAW_READ)) from None
+
+
+async def order(edge: Edge, body: Asking, context: Context, principal: Principal) -> Order:
     """What a body asks for."""
     match body:
         case NoopBody():
@@ -127,10 +192,33 @@ async def order(edge: Edge, body: NoopBody | SynthesizeBody | EvaluateBody, cont
             return await synthesize(edge, body, context)
         case EvaluateBody():
             return await evaluate(edge, body)
+        case SampleBody():
+            return await sample(edge, body, context)
+        case ExportBody():
+            return await export(edge, body, principal)
+
+
+def version_of(dataset: DatasetView, number: int | None) -> DatasetVersionView:
+    """A version's rows; without a number the newest. Raises NotFound, DatasetIngesting or DatasetFailed."""
+    newest = latest(dataset)
+    if number is None:
+        return newest
+    for version in dataset.versions:
+        if version.version == number:
+            return version
+    there = ", ".join(str(version.version) for version in dataset.versions)
+    raise NotFound(f"Dataset {dataset.id} has no version {number}; there are: {there}.", id=dataset.id, version=number)
+
+
+def require_kept(dataset: DatasetView) -> None:
+    """Refuse what asks for rows, or what was read off them, after these were deleted. Raises DatasetGone."""
+    if dataset.state is DatasetState.DELETED:
+        raise DatasetGone(f"Dataset {dataset.id} was deleted on {dataset.deleted}: its rows are removed for good.", dataset=dataset.id)
 
 
 def latest(dataset: DatasetView) -> DatasetVersionView:
-    """The newest rows. Raises DatasetIngesting or DatasetFailed."""
+    """The newest rows. Raises DatasetGone, DatasetIngesting or DatasetFailed."""
+    require_kept(dataset)
     if dataset.state is DatasetState.READY:
         return dataset.versions[-1]
     if dataset.state is DatasetState.INGESTING:
@@ -145,16 +233,25 @@ def read_schema(objects: Objects, object_id: ObjectId) -> DatasetSchema:
     return DatasetSchema.model_validate_json(objects.read(object_id), extra="ignore")
 
 
+_FRESH = frozenset({ColumnType.INTEGER, ColumnType.NUMBER, ColumnType.CATEGORICAL, ColumnType.TEXT})
+_MISSING = {
+    ColumnType.CATEGORICAL: "categories",
+    ColumnType.TEXT: "categories (as a categorical column), its class of personal data (pii), or that it may be missing (nullable)",
+}
+
+
 async def _require_domains(objects: Objects, attestation: Attestation) -> None:
     """Refuse a schema with a column whose domain an engine would have to look for. Raises DomainNotDeclared."""
     schema = await asyncio.to_thread(read_schema, objects, attestation.object)
-    for column in schema.tables[0].columns:
-        if column.type is not ColumnType.TEXT and not column.domain_declared:
-            declare = "categories" if column.type is ColumnType.CATEGORICAL else "minimum and maximum"
-            detail = (
-                f"Column {column.name!r} has no public domain: declare its {declare} with PUT /v1/datasets/{attestation.dataset}/schema."
-            )
-            raise DomainNotDeclared(detail, column=column.name, declare=declare)
+    table = schema.tables[0]
+    for column in table.columns:
+        # A class of personal data, or being the one key, has values made fresh: no domain is wanted.
+        fresh = column.type in _FRESH and (column.pii is not None or table.primary_key == (column.name,))
+        if fresh or column.domain_declared or (column.type is ColumnType.TEXT and column.nullable):
+            continue
+        declare = _MISSING.get(column.type, "minimum and maximum")
+        detail = f"Column {column.name!r} has no public domain: declare its {declare} with PUT /v1/datasets/{attestation.dataset}/schema."
+        raise DomainNotDeclared(detail, column=column.name, declare=declare)
 
 
 def _require_measurable(body: SynthesizeBody) -> None:

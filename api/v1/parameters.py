@@ -22,7 +22,7 @@ TheEdge = NamedDependency[SkipValidation[Edge]]
 
 Limit = Annotated[int, QueryParameter(ge=1, le=500, description="most items of the answer")]
 Cursor = Annotated[str | None, QueryParameter(max_length=80, description="'next' of the page before")]
-MinSequence = Annotated[int | None, QueryParameter(ge=0, description="wait, up to 2 s, until this event is in the answer")]
+MinSequence = Annotated[int | None, QueryParameter(ge=0, le=2**62, description="wait, up to 2 s, until this event is in the answer")]
 DatasetPath = Annotated[str, PathParameter(description="id of the dataset")]
 IdempotencyKey = Annotated[
     str | None,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 from typing import Annotated, Any
 
-from litestar import Router, get, put
+from litestar import Response, Router, get, put
 from litestar.params import JSONBody
 from pydantic import BeforeValidator, TypeAdapter
 
@@ -15,14 +14,16 @@ from api.bodies import json_body, parse
 from api.edge import Edge
 from api.gateway import Order
 from api.policy import Resource, Verb
+from api.present import moment
 from api.problems import NotFound, RequestInvalid
 from api.registry import Attestation, add_attestation
 from api.v1 import orders
 from api.v1.answers import SchemaView
-from api.v1.parameters import Asked, DatasetPath, TheEdge, context
+from api.v1.parameters import Asked, DatasetPath, MinSequence, TheEdge, context
+from api.v1.tagged import tagged
 from contracts.events import Origin, SchemaAttested
 from contracts.ids import ObjectId, PrincipalId, new_id
-from contracts.jobs import IngestSpec, SynthesizeSpec
+from contracts.jobs import IngestSpec, SampleSpec, SynthesizeSpec
 from contracts.problems import ProblemError
 from contracts.schema import DatasetSchema, TableSchema
 from contracts.views import DatasetView
@@ -76,9 +77,15 @@ def _signed(table: TableSchema, principal: PrincipalId) -> TableSchema:
 
 
 @get("/{dataset:str}/schema", operation_id="getSchema", summary="See a dataset's schema", opt={VERB: Verb.DATASET_READ})
-async def read(dataset: DatasetPath, request: Asked, edge: TheEdge) -> SchemaView:
+async def read(dataset: DatasetPath, request: Asked, edge: TheEdge, min_seq: MinSequence = None) -> Response[SchemaView]:
     """The attested schema; or the proposed one, for those with the right to raw data."""
-    view = await edge.dataset(dataset)
+    await edge.reached(min_seq)
+    return tagged(request, await _seen(edge, await edge.dataset(dataset), request))
+
+
+async def _seen(edge: Edge, view: DatasetView, request: Asked) -> SchemaView:
+    """The schema that the caller may see. Raises DatasetGone, Forbidden, NotFound, or what keeps a dataset from having one."""
+    orders.require_kept(view)
     if view.origin is Origin.SYNTHETIC:
         return await _inherited(edge, view)
     version = view.versions[-1].version if view.versions else 1
@@ -96,7 +103,7 @@ async def read(dataset: DatasetPath, request: Asked, edge: TheEdge) -> SchemaVie
 async def _inherited(edge: Edge, view: DatasetView) -> SchemaView:
     """A synthetic table has the schema under which it was made."""
     job = await edge.job(view.job)
-    if not isinstance(job.spec, SynthesizeSpec):
+    if not isinstance(job.spec, SynthesizeSpec | SampleSpec):
         raise NotFound(f"Dataset {view.id} has no schema.", id=view.id)
     schema = await asyncio.to_thread(orders.read_schema, edge.objects, job.spec.declared)
     by = schema.tables[0].columns[0].attested_by
@@ -104,13 +111,12 @@ async def _inherited(edge: Edge, view: DatasetView) -> SchemaView:
 
 
 def _shown(attestation: Attestation, schema: DatasetSchema, job: str | None = None) -> SchemaView:
-    at = dt.datetime.fromtimestamp(attestation.attested_at / 1000, dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return SchemaView(
         dataset=attestation.dataset,
         version=attestation.version,
         status="attested",
         attested_by=attestation.attested_by,
-        attested=at,
+        attested=moment(attestation.attested_at),
         tables=schema.tables,
         foreign_keys=schema.foreign_keys,
         job=job,

@@ -12,19 +12,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import Row, Select, delete, event
+from sqlalchemy import Connection, Row, Select, delete
 from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from api.views.tables import FOLDED, RULES, view_tables
+from infra.database.readers import Readers
 from infra.database.store import Store, Transaction
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
-READERS = 4
-"""Connections, each with a thread of its own, that answer queries."""
 
 
 class Database:
@@ -35,8 +33,7 @@ class Database:
         self.tables = self.metadata.tables
         self._url = make_url(url)
         self._store = Store(url, self.metadata, synchronous="NORMAL")
-        self._engine = create_async_engine(self._url.set(drivername="sqlite+aiosqlite"), pool_size=READERS, max_overflow=0)
-        event.listen(self._engine.sync_engine, "connect", _read_only)
+        self._readers = Readers(url)
 
     async def open(self) -> None:
         """Open the database, an empty one where the file is of another version, or damaged."""
@@ -45,7 +42,7 @@ class Database:
         await asyncio.to_thread(self._mark_version)
 
     async def close(self) -> None:
-        await self._engine.dispose()
+        await self._readers.close()
         await self._store.close()
 
     async def write(self, change: Callable[[Transaction], T]) -> T:
@@ -69,15 +66,15 @@ class Database:
 
         await self.write(forget)
 
+    async def ask(self, question: Callable[[Connection], T]) -> T:
+        """Run a function of a connection that reads and does not write."""
+        return await self._readers.ask(question)
+
     async def first(self, query: Select[Any]) -> Row[Any] | None:
-        async with self._engine.connect() as connection:
-            row: Row[Any] | None = (await connection.execute(query)).first()
-            return row
+        return await self._readers.first(query)
 
     async def all(self, query: Select[Any]) -> Sequence[Row[Any]]:
-        async with self._engine.connect() as connection:
-            rows: Sequence[Row[Any]] = (await connection.execute(query)).all()
-            return rows
+        return await self._readers.all(query)
 
     @property
     def _path(self) -> Path:
@@ -107,9 +104,3 @@ class Database:
     def _mark_version(self) -> None:
         with closing(sqlite3.connect(self._path, timeout=30)) as connection:
             connection.execute(f"PRAGMA user_version={self._version}")
-
-
-def _read_only(connection: Any, _record: Any) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA query_only=ON")
-    cursor.close()

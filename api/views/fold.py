@@ -24,6 +24,7 @@ from contracts.events import (
     BudgetRefused,
     BudgetReleased,
     BudgetReserved,
+    DatasetDeleted,
     DatasetProfiled,
     DatasetRegistered,
     DatasetVersionAdded,
@@ -39,7 +40,7 @@ from contracts.events import (
     SchemaAttested,
 )
 from contracts.ids import DatasetId, JobId
-from contracts.jobs import EvaluateSpec, IngestSpec, JobState, NoopSpec, SynthesizeSpec
+from contracts.jobs import EvaluateSpec, ExportSpec, IngestSpec, JobSpec, JobState, NoopSpec, SampleSpec, SynthesizeSpec
 from contracts.records import AuditAppended, CheckpointSigned
 
 log = structlog.get_logger()
@@ -104,7 +105,7 @@ def _job(rows: Rows, sequence: int, job: JobId, state: JobState, attempt: int = 
 def _accepted(rows: Rows, sequence: int, told: Envelope, event: JobAccepted) -> None:
     spec = event.spec
     # What costs nothing goes to its executor at once; the rest asks the budget keeper first.
-    state = JobState.QUEUED if isinstance(spec, NoopSpec | IngestSpec) else JobState.ACCEPTED
+    state = JobState.QUEUED if _goes_at_once(spec) else JobState.ACCEPTED
     _job(
         rows,
         sequence,
@@ -121,7 +122,11 @@ def _accepted(rows: Rows, sequence: int, told: Envelope, event: JobAccepted) -> 
     rows["job_datasets"] += [{"dataset": dataset, "job": event.job} for dataset in _datasets_of(spec)]
 
 
-def _datasets_of(spec: NoopSpec | IngestSpec | SynthesizeSpec | EvaluateSpec) -> Iterable[DatasetId]:
+def _goes_at_once(spec: JobSpec) -> bool:
+    return isinstance(spec, NoopSpec | IngestSpec | SampleSpec) or (isinstance(spec, ExportSpec) and spec.account is None)
+
+
+def _datasets_of(spec: JobSpec) -> Iterable[DatasetId]:
     match spec:
         case IngestSpec():
             return (spec.dataset,)
@@ -129,6 +134,10 @@ def _datasets_of(spec: NoopSpec | IngestSpec | SynthesizeSpec | EvaluateSpec) ->
             return (spec.source.dataset, spec.target)
         case EvaluateSpec():
             return (spec.real.dataset, spec.synthetic.dataset)
+        case SampleSpec():
+            return (spec.target,)
+        case ExportSpec():
+            return (spec.source.dataset,)
         case NoopSpec():
             return ()
 
@@ -174,6 +183,10 @@ def _profiled(rows: Rows, sequence: int, _told: Envelope, event: DatasetProfiled
 def _attested(rows: Rows, sequence: int, told: Envelope, event: SchemaAttested) -> None:
     known = {"declared": event.declared, "attested_by": told.principal, "attested": told.time, "declared_at": sequence}
     rows["versions"].append({"dataset": event.dataset, "version": event.version, **known})
+
+
+def _deleted(rows: Rows, _sequence: int, told: Envelope, event: DatasetDeleted) -> None:
+    rows["deletions"].append({"dataset": event.dataset, "deleted": told.time, "cascade": int(event.cascade)})
 
 
 def _cost(name: str, cost: Cost | None) -> Row:
@@ -243,6 +256,7 @@ FOLDS: dict[type[Message], Callable[[Rows, int, Envelope, Any], None]] = {
     DatasetVersionAdded: _version_added,
     DatasetProfiled: _profiled,
     SchemaAttested: _attested,
+    DatasetDeleted: _deleted,
     **dict.fromkeys((BudgetLimited, BudgetReserved, BudgetCharged, BudgetReleased, BudgetObserved, BudgetRefused), _entered),
     AuditAppended: _appended,
     CheckpointSigned: _signed,

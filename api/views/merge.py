@@ -6,17 +6,17 @@ the later event, states with the higher rank. A batch of events reads and writes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, Table, func, select
-from sqlalchemy.dialects.sqlite import Insert, dialect, insert
+from sqlalchemy import Connection, Select, Table, bindparam, func, select
+from sqlalchemy.dialects.sqlite import Insert, insert
 
 from api.views.fold import Row, Rows
 from halftone.merkle import appended
+from infra.database.prepared import Prepared
 
 log = structlog.get_logger()
 
@@ -62,55 +62,49 @@ RULES: dict[str, Rule] = {
     "checkpoints": Rule({"sequence": ("note", "time")}),
 }
 """Tables whose rows grow. Those of the others are written once, and never again."""
-ONCE = ("job_events", "job_datasets", "artifacts", "datasets", "ledger", "audit_entries", "audit_nodes")
-
-
-class Statement:
-    """An insert whose rows go past SQLAlchemy's handling of parameters, which would cost as much as all the rest: these need none."""
-
-    def __init__(self, statement: Insert) -> None:
-        compiled = statement.compile(dialect=dialect())
-        names = compiled.positiontup or []
-        self._text = str(compiled)
-        self._values: Callable[[Row], tuple[Any, ...]] = itemgetter(*names)
-
-    def execute(self, connection: Connection, rows: Iterable[Row]) -> None:
-        connection.exec_driver_sql(self._text, list(map(self._values, rows)))
+ONCE = ("job_events", "job_datasets", "artifacts", "datasets", "deletions", "ledger", "audit_entries", "audit_nodes")
 
 
 class Merge:
     """The statements, made once."""
 
     def __init__(self, tables: Mapping[str, Table]) -> None:
-        self._tables = tables
-        self._once = {name: Statement(insert(tables[name]).on_conflict_do_nothing()) for name in ONCE}
-        self._growing = {name: Statement(_replacing(tables[name])) for name in RULES}
+        self._keys = {name: tuple(tables[name].primary_key.columns.keys()) for name in RULES}
+        self._blank = {name: dict.fromkeys(tables[name].columns.keys()) for name in RULES}
+        self._once = {name: Prepared(insert(tables[name]).on_conflict_do_nothing()) for name in ONCE}
+        self._held = {name: Prepared(_by_key(tables[name])) for name in RULES}
+        self._growing = {name: Prepared(_replacing(tables[name])) for name in RULES}
+        nodes = tables["audit_nodes"]
+        self._size = Prepared(select(func.coalesce(func.max(nodes.c.place) + 1, 0).label("leaves")).where(nodes.c.level == 0))
+        self._node = Prepared(_by_key(nodes))
 
-    def apply(self, connection: Connection, rows: Rows) -> None:
-        """Merge what a batch of events adds."""
+    def apply(self, connection: Connection, rows: Rows) -> dict[str, Sequence[Row]]:
+        """Merge what a batch of events adds. Gives the rows that have grown, as they are now."""
         if rows.get("audit_entries"):
             rows["audit_nodes"] += self._completed_nodes(connection, rows["audit_entries"])
         for name, statement in self._once.items():
             if rows.get(name):
-                statement.execute(connection, rows[name])
-        for name, statement in self._growing.items():
-            if rows.get(name):
-                statement.execute(connection, self._merged(connection, name, rows[name]))
+                statement.run_many(connection, rows[name])
+        grown = {name: self._merged(connection, name, rows[name]) for name in self._growing if rows.get(name)}
+        for name, merged in grown.items():
+            self._growing[name].run_many(connection, merged)
+        return grown
 
-    def _merged(self, connection: Connection, name: str, rows: Sequence[Row]) -> Iterable[Row]:
+    def _merged(self, connection: Connection, name: str, rows: Sequence[Row]) -> Sequence[Row]:
         """Rows as they are after a batch, each key once."""
-        table, rule = self._tables[name], RULES[name]
-        key = itemgetter(*table.primary_key.columns.keys())
-        held = _held(connection, table, rows, key)
-        blank = dict.fromkeys(table.columns.keys())
+        rule, keys = RULES[name], self._keys[name]
+        merged: dict[tuple[Any, ...], Row] = {}
         for row in rows:
-            rule.merge(held.setdefault(key(row), blank.copy()), row)
-        return held.values()
+            key = tuple([row[column] for column in keys])
+            if key not in merged:
+                held = self._held[name].first(connection, **dict(zip(keys, key, strict=True)))
+                merged[key] = self._blank[name].copy() if held is None else held._asdict()
+            rule.merge(merged[key], row)
+        return list(merged.values())
 
     def _completed_nodes(self, connection: Connection, entries: Iterable[Row]) -> list[Row]:
         """The tree's nodes that new leaves complete. Leaves that the tree has are left out, and so is what follows a gap."""
-        t = self._tables["audit_nodes"]
-        size = held = connection.execute(select(func.coalesce(func.max(t.c.place) + 1, 0)).where(t.c.level == 0)).scalar_one()
+        size = held = self._size.first(connection).leaves
         leaves: list[bytes] = []
         for entry in entries:
             if entry["place"] > size:
@@ -121,20 +115,14 @@ class Merge:
                 size += 1
 
         def get(level: int, index: int) -> bytes:
-            query = select(t.c.hash).where((t.c.level == level) & (t.c.place == index))
-            found: bytes = connection.execute(query).scalar_one()
+            found: bytes = self._node.first(connection, level=level, place=index).hash
             return found
 
         return [{"level": level, "place": index, "hash": value} for level, index, value in appended(held, leaves, get)]
 
 
-def _held(connection: Connection, table: Table, rows: Sequence[Row], key: Callable[[Row], Any]) -> dict[Any, Row]:
-    # By the key's first column alone: SQLite finds no index for an IN over several.
-    first = next(iter(table.primary_key.columns))
-    near = table.select().where(first.in_({row[first.name] for row in rows}))
-    wanted = {key(row) for row in rows}
-    found = (dict(row) for row in connection.execute(near).mappings())
-    return {key(row): row for row in found if key(row) in wanted}
+def _by_key(table: Table) -> Select[Any]:
+    return select(table).where(*(column == bindparam(column.name) for column in table.primary_key.columns))
 
 
 def _replacing(table: Table) -> Insert:

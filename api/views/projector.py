@@ -13,10 +13,9 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from pydantic import ValidationError
 from sqlalchemy import Connection, Table
-from sqlalchemy.dialects.sqlite import insert
 
 from api.views.changes import Changes, Listeners, Watermark
-from api.views.fold import RANK, Rows, fold
+from api.views.fold import RANK, Row, Rows, fold
 from api.views.merge import Merge
 from api.views.queries import Views
 from contracts import subjects
@@ -25,6 +24,7 @@ from contracts.ids import JobId
 from contracts.jobs import JobState
 from contracts.records import Progress
 from infra.bus.tail import PositionLost, Stored, Tail
+from infra.database.positions import REACH
 
 log = structlog.get_logger()
 
@@ -37,6 +37,8 @@ class Folded:
 
     jobs: frozenset[JobId]
     ended: frozenset[JobId]
+    rows: Sequence[Row]
+    """Of these jobs, as they are now."""
 
 
 class Fold:
@@ -45,11 +47,6 @@ class Fold:
     def __init__(self, tables: Mapping[str, Table], stream: str) -> None:
         self._stream = stream
         self._merge = Merge(tables)
-        statement = insert(tables["positions"])
-        new = statement.excluded
-        self._reach = statement.on_conflict_do_update(
-            index_elements=["stream"], set_={"sequence": new.sequence, "message_id": new.message_id}
-        )
 
     def apply(self, messages: Sequence[Stored], connection: Connection) -> Folded:
         """Fold a batch within a transaction. A message that is no envelope is passed over: it will never be one."""
@@ -61,12 +58,13 @@ class Fold:
                 log.warning("view.no_envelope", stream=self._stream, sequence=message.sequence)
                 continue
             fold(rows, message.sequence, envelope)
-        self._merge.apply(connection, rows)
+        jobs = self._merge.apply(connection, rows).get("jobs", ())
         last = messages[-1]
-        connection.execute(self._reach, {"stream": self._stream, "sequence": last.sequence, "message_id": last.message_id})
+        REACH.run(connection, stream=self._stream, sequence=last.sequence, message_id=last.message_id)
         touched = frozenset(row["job"] for name in ("job_events", "jobs") for row in rows[name])
         end = RANK[JobState.COMPLETED]
-        return Folded(touched, frozenset(row["job"] for row in rows["jobs"] if row["rank"] == end))
+        # As they are now, not as this batch says: an end may have been stored before the acceptance, and is news once both are here.
+        return Folded(touched, frozenset(row["job"] for row in jobs if row["rank"] == end), jobs)
 
 
 class Projector:
@@ -76,7 +74,7 @@ class Projector:
         self._views, self._client = views, client
         self._tails: dict[str, Tail] = {}
         self._marks = {stream: Watermark() for stream in _REPEATED}
-        self._listeners = Listeners()
+        self._listeners, self._ends = Listeners(), Listeners()
 
     async def run_events(self) -> None:
         """Follow EVENTS, and progress, for ever."""
@@ -111,6 +109,10 @@ class Projector:
         """
         return self._listeners.changes(job_id)
 
+    def ends(self, job_id: JobId) -> AbstractAsyncContextManager[Changes]:
+        """As ``changes``, of the job's end alone: ``get`` gives None once it is there to be read."""
+        return self._ends.changes(job_id)
+
     async def _run(self, stream: str) -> None:
         apply = partial(self._apply, stream, Fold(self._views.tables, stream))
         while True:
@@ -127,8 +129,10 @@ class Projector:
         folded = await self._views.write(lambda tx: fold_batch.apply(messages, tx.connection))
         for job in folded.ended:
             self._views.progress.drop(job)
+        self._views.remember(folded.rows)
         self._marks[stream].advance(messages[-1].sequence)
         self._listeners.tell_events(folded.jobs)
+        self._ends.tell_events(folded.ended)
 
     async def _hear_progress(self, message: Msg) -> None:
         try:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Row, ScalarSelect, Select, false, or_, select
+from sqlalchemy import ColumnElement, Row, ScalarSelect, Select, bindparam, false, func, or_, select
 
+from api.lately import Lately
 from api.views import shape
 from api.views.database import Database
 from api.views.progress import LatestProgress
-from contracts.ids import AccountId, DatasetId, JobId, MessageId, ObjectId
-from contracts.jobs import JobKind, JobState
+from contracts.ids import AccountId, DatasetId, JobId, MessageId, ObjectId, ProjectId
+from contracts.jobs import JobKind, JobState, TableFormat, TableRef
 from contracts.views import (
     ArtifactView,
     AuditEntryView,
@@ -24,10 +25,12 @@ from contracts.views import (
     JobEventView,
     JobView,
     LedgerEntryView,
+    ModelView,
     Page,
 )
 from halftone.merkle import HASH_SIZE, MissingNodeError, ProofError, consistency_proof, inclusion_proof
 from halftone.merkle.tree import Get
+from infra.database.prepared import Prepared
 
 T = TypeVar("T")
 EVALUATIONS = 500
@@ -40,11 +43,24 @@ class Views(Database):
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self.progress = LatestProgress()
+        self._lately: Lately[Row[Any]] = Lately()
+        t = self.tables["jobs"]
+        self._one_job = Prepared(select(t).where((t.c.job == bindparam("key")) & t.c.accepted.is_not(None)))
+
+    def remember(self, jobs: Iterable[Mapping[str, Any]]) -> None:
+        """Keep job rows at hand that were just committed: most are asked for at once, and again and again until they end."""
+        for row in jobs:
+            if row["accepted"] is not None:
+                self._lately.put(row["job"], self._one_job.row(row))
+
+    async def wipe(self, stream: str) -> None:
+        """Forget all that a stream was folded into, and that it ever was."""
+        await super().wipe(stream)
+        self._lately.clear()
 
     async def job(self, job_id: JobId) -> JobView | None:
         """A job that was accepted, with its latest progress."""
-        t = self.tables["jobs"]
-        row = await self.first(t.select().where((t.c.job == job_id) & t.c.accepted.is_not(None)))
+        row = self._lately.get(job_id) or await self.ask(lambda connection: self._one_job.first(connection, key=job_id))
         return None if row is None else self._job(row)
 
     async def jobs(
@@ -53,10 +69,16 @@ class Views(Database):
         state: JobState | None = None,
         kind: JobKind | None = None,
         dataset: DatasetId | None = None,
+        project: ProjectId | None = None,
+        since: str | None = None,
+        until: str | None = None,
         after: JobId | None = None,
         limit: int = 50,
     ) -> Page[JobView]:
-        """Jobs, the newest first. After a job that is not known there is nothing."""
+        """Jobs, the newest first. After a job that is not known there is nothing.
+
+        ``since`` (inclusive) and ``until`` (exclusive) are about when a job was accepted: RFC 3339 in UTC, with milliseconds and a Z.
+        """
         t, uses = self.tables["jobs"], self.tables["job_datasets"]
         query = t.select().where(t.c.accepted.is_not(None))
         if state is not None:
@@ -65,10 +87,40 @@ class Views(Database):
             query = query.where(t.c.kind == kind)
         if dataset is not None:
             query = query.where(t.c.job.in_(select(uses.c.job).where(uses.c.dataset == dataset)))
+        if project is not None:
+            query = query.where(t.c.project == project)
+        if since is not None:
+            query = query.where(t.c.created >= since)
+        if until is not None:
+            query = query.where(t.c.created < until)
         if after is not None:
             query = query.where(t.c.accepted < _scalar(t.c.accepted, t.c.job == after))
         rows = await self.all(query.order_by(t.c.accepted.desc()).limit(limit + 1))
         return _page([self._job(row) for row in rows], limit, lambda job: job.id)
+
+    async def exports(self, source: TableRef, form: TableFormat) -> list[JobView]:
+        """Jobs that were to write a table in a format, the newest first."""
+        t, uses = self.tables["jobs"], self.tables["job_datasets"]
+        query = t.select().where((t.c.kind == JobKind.EXPORT) & t.c.accepted.is_not(None))
+        query = query.where(t.c.job.in_(select(uses.c.job).where(uses.c.dataset == source.dataset)))
+        query = query.where(func.json_extract(t.c.spec, "$.source.table") == source.table, func.json_extract(t.c.spec, "$.format") == form)
+        return [self._job(row) for row in await self.all(query.order_by(t.c.accepted.desc()))]
+
+    async def model(self, model: ObjectId) -> ModelView | None:
+        row = await self.first(self._models().where(self.tables["artifacts"].c.object == model))
+        return None if row is None else shape.model_view(row)
+
+    async def models(self, *, dataset: DatasetId | None = None, after: ObjectId | None = None, limit: int = 50) -> Page[ModelView]:
+        """Models, the newest first; of a dataset, real or drawn, where one is given. After one that is not known there is nothing."""
+        t, made, uses = self.tables["jobs"], self.tables["artifacts"], self.tables["job_datasets"]
+        query = self._models()
+        if dataset is not None:
+            query = query.where(t.c.job.in_(select(uses.c.job).where(uses.c.dataset == dataset)))
+        if after is not None:
+            job = select(made.c.job).where(made.c.object == after).scalar_subquery()
+            query = query.where(t.c.accepted < _scalar(t.c.accepted, t.c.job == job))
+        rows = await self.all(query.order_by(t.c.accepted.desc()).limit(limit + 1))
+        return _page([shape.model_view(row) for row in rows], limit, lambda model: model.id)
 
     async def job_events(self, job_id: JobId, after: int = 0) -> list[JobEventView]:
         """A job's story after a sequence."""
@@ -80,14 +132,33 @@ class Views(Database):
         rows = await self.all(self._datasets().where(self.tables["datasets"].c.dataset == dataset_id))
         return next(iter(await self._with_versions(rows)), None)
 
-    async def datasets(self, after: DatasetId | None = None, limit: int = 50) -> Page[DatasetView]:
-        """Datasets, the newest first. After one that is not known there is nothing."""
+    async def datasets(self, after: DatasetId | None = None, limit: int = 50, *, deleted: bool = False) -> Page[DatasetView]:
+        """Datasets, the newest first; those that were deleted too, if asked for. After one that is not known there is nothing."""
         t = self.tables["datasets"]
         query = self._datasets()
+        if not deleted:
+            query = query.where(self.tables["deletions"].c.dataset.is_(None))
         if after is not None:
             query = query.where(t.c.sequence < _scalar(t.c.sequence, t.c.dataset == after))
         rows = await self.all(query.order_by(t.c.sequence.desc()).limit(limit + 1))
         return _page(await self._with_versions(rows), limit, lambda dataset: dataset.id)
+
+    async def job_counts(self) -> list[tuple[str, str, int]]:
+        """How many jobs of each kind are in each state."""
+        t = self.tables["jobs"]
+        query = select(t.c.kind, t.c.state, func.count().label("jobs")).where(t.c.accepted.is_not(None)).group_by(t.c.kind, t.c.state)
+        return [(row.kind, row.state, row.jobs) for row in await self.all(query)]
+
+    async def made_from(self, dataset: DatasetId) -> list[DatasetView]:
+        """Datasets that have this one as a parent, and were not deleted."""
+        query = self._datasets().where(self.tables["datasets"].c.parents.contains(dataset), self.tables["deletions"].c.dataset.is_(None))
+        return await self._with_versions(await self.all(query))
+
+    async def jobs_of(self, dataset: DatasetId) -> list[JobView]:
+        """Every job that reads or makes a dataset."""
+        t, uses = self.tables["jobs"], self.tables["job_datasets"]
+        query = t.select().where(t.c.job.in_(select(uses.c.job).where(uses.c.dataset == dataset)) & t.c.accepted.is_not(None))
+        return [self._job(row) for row in await self.all(query)]
 
     async def account(self, account_id: AccountId) -> BudgetView | None:
         t = self.tables["accounts"]
@@ -127,6 +198,12 @@ class Views(Database):
         t = self.tables["audit_entries"]
         row = await self.first(t.select().where(t.c.event == event_id))
         return None if row is None else shape.audit_entry_view(row)
+
+    async def audit_size(self) -> int:
+        """How many leaves have come in."""
+        t = self.tables["audit_entries"]
+        row = await self.first(select(func.max(t.c.place).label("last")))
+        return 0 if row is None or row.last is None else int(row.last) + 1
 
     async def checkpoint(self) -> CheckpointView | None:
         """The latest one: the largest."""
@@ -189,10 +266,20 @@ class Views(Database):
     def _job(self, row: Row[Any]) -> JobView:
         return shape.job_view(row, self.progress.get(row.job))
 
+    def _models(self) -> Select[Any]:
+        t, made = self.tables["jobs"], self.tables["artifacts"]
+        fitted = (t.c.kind == JobKind.SYNTHESIZE) & (t.c.state == JobState.COMPLETED) & (made.c.role == "model")
+        gone = self.tables["deletions"]
+        removed = select(gone.c.dataset).where(gone.c.cascade == 1)
+        kept = func.json_extract(t.c.spec, "$.source.dataset").not_in(removed)
+        return select(t, made.c.object).join(made, made.c.job == t.c.job).where(fitted, kept)
+
     def _datasets(self) -> Select[Any]:
         t, jobs = self.tables["datasets"], self.tables["jobs"]
         state, outcome = jobs.c.state.label("job_state"), jobs.c.outcome.label("job_outcome")
-        return select(t, state, outcome).join(jobs, jobs.c.job == t.c.job, isouter=True)
+        gone = self.tables["deletions"]
+        query = select(t, state, outcome, gone.c.deleted).join(jobs, jobs.c.job == t.c.job, isouter=True)
+        return query.join(gone, gone.c.dataset == t.c.dataset, isouter=True)
 
     async def _with_versions(self, rows: Sequence[Row[Any]]) -> list[DatasetView]:
         t = self.tables["versions"]

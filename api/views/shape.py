@@ -30,6 +30,7 @@ from contracts.views import (
     JobEventView,
     JobView,
     LedgerEntryView,
+    ModelView,
     OutputView,
     ProgressView,
     RefusalView,
@@ -113,7 +114,7 @@ def dataset_view(row: Row[Any], versions: Sequence[DatasetVersionView]) -> Datas
     return DatasetView(
         id=row.dataset,
         origin=row.origin,
-        state=_dataset_state(row.job_state, ready=bool(versions)),
+        state=DatasetState.DELETED if row.deleted else _dataset_state(row.job_state, ready=bool(versions)),
         account=row.account,
         job=row.job,
         parents=tuple(json.loads(row.parents)),
@@ -122,6 +123,7 @@ def dataset_view(row: Row[Any], versions: Sequence[DatasetVersionView]) -> Datas
         principal=row.principal,
         failure=None if versions or row.job_state is None else _dataset_failure(JobState(row.job_state), row.job_outcome),
         created=row.created,
+        deleted=row.deleted,
         sequence=row.sequence,
     )
 
@@ -229,6 +231,26 @@ def evaluation_view(row: Row[Any]) -> EvaluationView:
         project=row.project,
         principal=row.principal,
         ended=row.ended,
+    )
+
+
+def model_view(row: Row[Any]) -> ModelView:
+    """What a completed synthesize job fitted."""
+    spec = SynthesizeSpec.read(json.loads(row.spec))
+    return ModelView(
+        id=row.object,
+        engine=spec.engine,
+        dataset=spec.source.dataset,
+        version=spec.source.version,
+        synthetic=spec.target,
+        job=row.job,
+        epsilon=spec.epsilon / EPSILON_SCALE,
+        delta=spec.delta / DELTA_SCALE,
+        declared=spec.declared,
+        account=spec.account,
+        project=row.project,
+        principal=row.principal,
+        created=row.ended,
     )
 
 

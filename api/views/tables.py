@@ -69,13 +69,14 @@ def _jobs(metadata: MetaData) -> None:
         Column("job", Text, primary_key=True),
         sqlite_with_rowid=False,
     )
-    Table(
+    artifacts = Table(
         "artifacts",
         metadata,
         Column("object", Text, primary_key=True),
         Column("job", Text, nullable=False),
         Column("role", Text, nullable=False),
     )
+    Index("artifacts_job", artifacts.c.job, artifacts.c.role)
 
 
 def _datasets(metadata: MetaData) -> None:
@@ -93,6 +94,13 @@ def _datasets(metadata: MetaData) -> None:
         Column("created", Text, nullable=False),
     )
     Index("datasets_sequence", datasets.c.sequence, unique=True)
+    Table(
+        "deletions",
+        metadata,
+        Column("dataset", Text, primary_key=True),
+        Column("deleted", Text, nullable=False),
+        Column("cascade", Integer, nullable=False, comment="1 if what was made from it went with it"),
+    )
     Table(
         "versions",
         metadata,
@@ -178,7 +186,7 @@ def _audit(metadata: MetaData) -> None:
 
 
 FOLDED: dict[str, tuple[str, ...]] = {
-    subjects.EVENTS: ("jobs", "job_events", "job_datasets", "artifacts", "datasets", "versions", "accounts", "ledger"),
+    subjects.EVENTS: ("jobs", "job_events", "job_datasets", "artifacts", "datasets", "deletions", "versions", "accounts", "ledger"),
     subjects.AUDIT: ("audit_entries", "audit_nodes", "checkpoints"),
 }
 """The tables that each stream is folded into, and no other."""

@@ -6,6 +6,7 @@ from functools import partial
 
 import structlog
 from nats.aio.client import Client
+from nats.errors import StaleConnectionError, UnexpectedEOF
 from nats.js import JetStreamContext
 
 from infra.bus.topology import inbox_prefix
@@ -46,8 +47,9 @@ async def connect(url: str, user: str) -> Client:
 
 
 async def on_error(user: str, error: Exception) -> None:
-    """Say what the client would keep to itself: a permission denied, a message dropped."""
-    log.warning("bus.error", user=user, error=type(error).__name__, detail=str(error)[:200])
+    """Say what the client would keep to itself: a permission denied, a message dropped. That it reconnects is said once, elsewhere."""
+    if not isinstance(error, OSError | EOFError | UnexpectedEOF | StaleConnectionError):
+        log.warning("bus.error", user=user, error=type(error).__name__, detail=str(error)[:200])
 
 
 def jetstream(client: Client) -> JetStreamContext:

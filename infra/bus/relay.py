@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,24 +14,27 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.errors import APIError
-from sqlalchemy import Row, bindparam, select, update
+from sqlalchemy import bindparam, func, select, update
 
 from contracts import subjects
 from contracts.envelope import CONTENT_TYPE
 from contracts.ids import MessageId
 from infra.bus.batch import BatchRefused, publish_batch
 from infra.bus.connection import PUBLISH_TIMEOUT, jetstream
-from infra.database.store import Store, Transaction
+from infra.database.prepared import Prepared
+from infra.database.store import Outgoing, Store, Transaction
 
 log = structlog.get_logger()
 
 FETCH = 512
-"""Rows read at a time, of commands and of everything else: commands that wait for their place never hide what follows them."""
+"""Most rows of a stream that leave together."""
 BATCH_FROM = 8
 """From so many waiting messages of one stream on, an atomic batch (one fsync for all) beats single publishes."""
 BUSY = 10077
 """The broker's code for both a full stream and a subject whose one place is taken."""
 RETRY_SECONDS = 0.25
+MARK_SECONDS = 0.1
+"""How long the marks of what was sent wait for a commit that takes them along."""
 
 
 @dataclass(frozen=True)
@@ -44,49 +47,74 @@ class Sent:
 
 
 class Relay:
-    """One per database. Rows leave in order per stream; a command whose place is taken waits without holding up others."""
+    """One per database. Rows leave in order per stream; a command whose place is taken waits without holding up others.
+
+    What commits put into the outbox is handed over in memory; the table is read once, at the start.
+    """
 
     def __init__(self, store: Store, client: Client) -> None:
         self._store = store
         self._client = client
         self._js: JetStreamContext = jetstream(client)
-        self._outbox = store.metadata.tables["outbox"]
+        outbox = store.metadata.tables["outbox"]
+        unsent = select(outbox.c.n, outbox.c.message_id, outbox.c.subject, outbox.c.body).where(outbox.c.sequence.is_(None))
+        self._unsent = Prepared(unsent.order_by(outbox.c.n))
+        self._last = Prepared(select(func.coalesce(func.max(outbox.c.n), 0).label("n")))
+        self._mark = Prepared(update(outbox).where(outbox.c.n == bindparam("row")).values(sequence=bindparam("at")))
         self._waiting: defaultdict[MessageId, set[asyncio.Future[int]]] = defaultdict(set)
+        self._taken: set[str] = set()
+        """Subjects of commands whose place was taken when they were last tried."""
+        self._unmarked = False
         self.backlog = 0
-        """Rows seen waiting at the last look, at most twice FETCH."""
+        """Rows that waited at the last look."""
 
     async def run(self) -> None:
         """Publish for ever. Raises nothing that passes: the broker may be away for as long as it likes."""
-        sent: list[Sent] = []
+        rows, known = await self._store.write(self._left)
+        retry_at = 0.0
         while True:
-            self._store.outgoing.clear()
-            rows = await self._store.write(partial(self._advance, sent))
+            rows += [row for row in self._store.take_sent() if row.n > known]
             self.backlog = len(rows)
-            sent = await self._publish(rows) if rows else []
-            if not sent:
-                # What waits for its place is tried again after a while, and does not hold up what comes meanwhile.
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(RETRY_SECONDS if rows else None):
-                        await self._store.outgoing.wait()
+            if time.monotonic() >= retry_at:
+                self._taken.clear()
+                retry_at = time.monotonic() + RETRY_SECONDS
+            ready = [row for row in rows if row.subject not in self._taken]
+            sent = await self._publish(ready) if ready else []
+            if sent:
+                self._unmarked = True
+                self._store.write_along(partial(self._marked, sent))
+                gone = {s.n for s in sent}
+                rows = [row for row in rows if row.n not in gone]
+                self.backlog = len(rows)
+            elif not self._store.outgoing.is_set():
+                await self._pause(RETRY_SECONDS if rows else MARK_SECONDS if self._unmarked else None)
 
-    def _advance(self, sent: Sequence[Sent], tx: Transaction) -> list[Row[int, str, str, bytes]]:
-        """Mark what was sent and read what is next, in one transaction."""
-        t = self._outbox
-        if sent:
-            mark = update(t).where(t.c.n == bindparam("row")).values(sequence=bindparam("at"))
-            tx.connection.execute(mark, [{"row": s.n, "at": s.sequence} for s in sent])
-        query = select(t.c.n, t.c.message_id, t.c.subject, t.c.body).where(t.c.sequence.is_(None)).order_by(t.c.n).limit(FETCH)
-        command = t.c.subject.startswith(subjects.COMMANDS_ALL.removesuffix(">"))
-        return [row for part in (command, ~command) for row in tx.connection.execute(query.where(part))]
+    async def _pause(self, seconds: float | None) -> None:
+        """Wait for new rows. Marks that no commit has taken along by then get one of their own."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._store.outgoing.wait()
+        except TimeoutError:
+            if self._unmarked:
+                self._unmarked = False
+                await self._store.write(lambda _: None)
 
-    async def _publish(self, rows: Sequence[Row[int, str, str, bytes]]) -> list[Sent]:
+    def _left(self, tx: Transaction) -> tuple[list[Outgoing], int]:
+        """What an earlier run left unsent, and the last row there is: those up to it that are handed over as well are known."""
+        return [Outgoing(*row) for row in self._unsent.all(tx.connection)], self._last.first(tx.connection).n
+
+    def _marked(self, sent: Sequence[Sent], tx: Transaction) -> None:
+        # In no hurry: a mark that a crash loses is made when the row is published again, which the broker recognises.
+        self._mark.run_many(tx.connection, [{"row": s.n, "at": s.sequence} for s in sent])
+
+    async def _publish(self, rows: Sequence[Outgoing]) -> list[Sent]:
         streams = defaultdict(list)
         for row in rows:
             streams[subjects.stream_of(row.subject)].append(row)
-        done = await asyncio.gather(*(self._publish_stream(stream, waiting) for stream, waiting in streams.items()))
+        done = await asyncio.gather(*(self._publish_stream(stream, waiting[:FETCH]) for stream, waiting in streams.items()))
         return [s for part in done for s in part]
 
-    async def _publish_stream(self, stream: str, rows: Sequence[Row[int, str, str, bytes]]) -> list[Sent]:
+    async def _publish_stream(self, stream: str, rows: Sequence[Outgoing]) -> list[Sent]:
         # The broker may leave a batch unanswered in which two commands want the same place.
         rivals = stream == subjects.COMMANDS and len({row.subject for row in rows}) < len(rows)
         if len(rows) >= BATCH_FROM and not rivals:
@@ -103,14 +131,17 @@ class Relay:
                 return sent
         return await self._publish_singly(stream, rows)
 
-    async def _publish_singly(self, stream: str, rows: Sequence[Row[int, str, str, bytes]]) -> list[Sent]:
+    async def _publish_singly(self, stream: str, rows: Sequence[Outgoing]) -> list[Sent]:
         sent = []
         for row in rows:
+            if row.subject in self._taken:
+                continue
             headers = {"Nats-Msg-Id": row.message_id, "Content-Type": CONTENT_TYPE}
             try:
                 ack = await self._js.publish(row.subject, row.body, timeout=PUBLISH_TIMEOUT, stream=stream, headers=headers)
             except APIError as error:
                 if error.err_code == BUSY and stream == subjects.COMMANDS:
+                    self._taken.add(row.subject)
                     continue
                 log.warning("relay.refused", stream=stream, code=error.err_code, description=error.description)
                 break

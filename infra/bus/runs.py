@@ -1,10 +1,11 @@
-"""Serving a ``run`` durable: a slot first, then a fetch, so that no job's clock starts before its work can."""
+"""Serving durables: jobs one per slot, a slot first and then a fetch, so that no clock starts before the work can; events in batches."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -13,6 +14,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from pydantic import ValidationError
 
+from contracts.base import Message
 from contracts.envelope import Context, Envelope, UnknownMessage
 from contracts.ids import derived_message_id
 from contracts.records import DeadLetter
@@ -26,6 +28,10 @@ log = structlog.get_logger()
 FETCH_SECONDS = 5.0
 """A fetch that a broker forgets, because it ends, holds its slot up for so long at most."""
 LATER_SECONDS = 2.0
+LIGHT = 64
+"""Light messages in the works at a time."""
+TOGETHER = 64
+"""Most messages that an event loop asks for at once."""
 
 
 class Verdict(Enum):
@@ -49,33 +55,93 @@ Handler = Callable[[Delivery], Awaitable[Verdict]]
 
 
 class RunLoop:
-    """Fetches one message per free slot and hands it to the handler."""
+    """Fetches one message per free slot and hands it to the handler. What is light takes none: it is handled beside the slots."""
 
-    def __init__(self, runtime: Runtime, durable: Durable, handler: Handler) -> None:
-        self._runtime, self._durable, self._handler = runtime, durable, handler
+    def __init__(self, runtime: Runtime, durable: Durable, handler: Handler, light: Callable[[Message], bool]) -> None:
+        self._server = Server(runtime, handler)
+        self._runtime, self._durable, self._light = runtime, durable, light
 
     async def run(self, slots: int) -> None:
         """Serve for ever."""
+        beside = asyncio.Semaphore(LIGHT)
         async with asyncio.TaskGroup() as group:
             for _ in range(slots):
-                group.create_task(self._slot())
+                group.create_task(self._slot(group, beside))
 
-    async def _slot(self) -> None:
+    async def _slot(self, group: asyncio.TaskGroup, beside: asyncio.Semaphore) -> None:
         js = jetstream(self._runtime.client)
         subscription = await js.pull_subscribe_bind(self._durable.name, self._durable.stream)
         while True:
             try:
-                messages = await subscription.fetch(1, timeout=FETCH_SECONDS)
+                (message,) = await subscription.fetch(1, timeout=FETCH_SECONDS)
             except TimeoutError:
                 continue
             except (NatsError, OSError) as error:
                 log.info("runs.broker_away", durable=self._durable.name, error=type(error).__name__)
                 await asyncio.sleep(LATER_SECONDS / 4)
                 continue
-            for message in messages:
-                await self._serve(message)
+            envelope = await self._server.read(message)
+            if envelope is None:
+                continue
+            if self._light(envelope.message):
+                await beside.acquire()
+                task = group.create_task(self._server.serve(message, envelope))
+                task.add_done_callback(lambda _: beside.release())
+            else:
+                await self._server.serve(message, envelope)
 
-    async def _serve(self, message: Msg) -> None:
+
+class EventLoop:
+    """Hands a durable's messages to the handler as they come, in order: those that come together share a commit."""
+
+    def __init__(self, runtime: Runtime, durable: Durable, handler: Handler) -> None:
+        self._server = Server(runtime, handler)
+        self._client, self._durable = runtime.client, durable
+
+    async def run(self) -> None:
+        """Serve for ever."""
+        inbox, arrived = self._client.new_inbox(), asyncio.Queue[Msg]()
+        subscription = await self._client.subscribe(inbox, cb=arrived.put)
+        request = json.dumps({"batch": TOGETHER, "expires": int(FETCH_SECONDS * 1e9)}).encode()
+        asked = 0
+        try:
+            while True:
+                if asked <= 0:
+                    await self._client.publish(f"$JS.API.CONSUMER.MSG.NEXT.{self._durable.stream}.{self._durable.name}", request, inbox)
+                    asked = TOGETHER
+                batch = await self._next(arrived)
+                asked = asked - len(batch) if batch and all(message.reply for message in batch) else 0
+                await self._take([message for message in batch if message.reply])
+        finally:
+            if not self._client.is_closed:
+                await subscription.unsubscribe()
+
+    @staticmethod
+    async def _next(arrived: asyncio.Queue[Msg]) -> list[Msg]:
+        """What has come; a status, which has no address for an answer, says that no more will; nothing, that the broker was away."""
+        try:
+            async with asyncio.timeout(FETCH_SECONDS + LATER_SECONDS):
+                batch = [await arrived.get()]
+        except TimeoutError:
+            return []
+        while not arrived.empty():
+            batch.append(arrived.get_nowait())
+        return batch
+
+    async def _take(self, messages: Sequence[Msg]) -> None:
+        read = [(message, await self._server.read(message)) for message in messages]
+        # Tasks begin in order, and so their changes queue up in order.
+        await asyncio.gather(*(self._server.serve(message, envelope) for message, envelope in read if envelope is not None))
+
+
+class Server:
+    """Has one message handled, and settles it."""
+
+    def __init__(self, runtime: Runtime, handler: Handler) -> None:
+        self._runtime, self._handler = runtime, handler
+
+    async def read(self, message: Msg) -> Envelope | None:
+        """Read a message; what cannot be read is buried, and None."""
         try:
             envelope = Envelope.load(message.data)
             envelope.message  # noqa: B018  # read now, so that what cannot be read is known before anything is done
@@ -83,7 +149,11 @@ class RunLoop:
             await bury(self._runtime.store, self._runtime.source, message, "unreadable")
             log.warning("message.unreadable", subject=message.subject, error=type(error).__name__)
             await settle(message, Verdict.DONE)
-            return
+            return None
+        return envelope
+
+    async def serve(self, message: Msg, envelope: Envelope) -> None:
+        """Have it handled. A handler that raises gets it again after a pause."""
         try:
             verdict = await self._handler(Delivery(envelope, message.in_progress))
         except asyncio.CancelledError:

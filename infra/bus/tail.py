@@ -51,8 +51,9 @@ Apply = Callable[[Sequence[Stored]], Awaitable[None]]
 class Tail:
     """Feeds a stream's messages, in order and without gaps, to a function that stores their effect and the position together."""
 
-    def __init__(self, client: Client, stream: str, repeated: str) -> None:
-        self._client, self._stream, self._repeated = client, stream, repeated
+    def __init__(self, client: Client, stream: str, repeated: str, *, gather: float = 0.0) -> None:
+        """``gather``: seconds for which the first news waits for more, to be applied together."""
+        self._client, self._stream, self._repeated, self._gather = client, stream, repeated, gather
         self._news: asyncio.Queue[Stored] = asyncio.Queue(PENDING)
         self._message_id: MessageId | None = None
         self._checked: int | None = None
@@ -75,6 +76,8 @@ class Tail:
                 except TimeoutError:
                     await self._catch_up(apply)
                     continue
+                if self._gather:
+                    await asyncio.sleep(self._gather)
                 await self._take(first, apply)
         finally:
             if not self._client.is_closed:

@@ -162,11 +162,16 @@ _CORE = (subjects.PROGRESS_ALL, subjects.CANCEL_ALL)
 
 def _executor_publishes(actor: Actor) -> list[str]:
     reserve = f"halftone.cmd.{Actor.BUDGET_KEEPER}.ctl.reserve.*"
-    return [_evt("job"), _evt("mechanism"), _evt("dataset"), *_CORE, subjects.DEAD_ALL, reserve, *_durable_rights(actor)]
+    mechanism = [_evt("mechanism")] if actor is Actor.SYNTHESIZER else []
+    return [_evt("job"), *mechanism, _evt("dataset"), *_CORE, subjects.DEAD_ALL, reserve, *_durable_rights(actor)]
 
+
+OUTSIDERS = ("subscriber",)
+"""Users that are none of ours: they have an account of their own, and of ours see what is exported to it."""
+OUTSIDE_HEARS = (subjects.EVENTS_ALL, subjects.STORED_EVENTS_ALL)
 
 PUBLISH: dict[str, list[str]] = {
-    "edge": [subjects.COMMANDS_ALL, _evt("job"), _evt("dataset"), *_READ_LOG],
+    "edge": [subjects.COMMANDS_ALL, *(_evt(entity) for entity in ("job", "dataset", "token")), *_READ_LOG],
     "subscriber": _durable_rights("subscriber"),
     Actor.BUDGET_KEEPER: [
         _evt("budget"),
@@ -181,7 +186,7 @@ PUBLISH: dict[str, list[str]] = {
 
 SUBSCRIBE: dict[str, list[str]] = {
     "edge": [subjects.STORED_EVENTS_ALL, subjects.STORED_AUDIT_ALL, subjects.PROGRESS_ALL],
-    "subscriber": [subjects.EVENTS_ALL, subjects.STORED_EVENTS_ALL],
+    "subscriber": [*OUTSIDE_HEARS],
     Actor.AUDITOR: [subjects.STORED_EVENTS_ALL],
     **{actor: [subjects.CANCEL_ALL] for actor in EXECUTORS},
 }

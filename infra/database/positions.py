@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import MetaData, bindparam, select
+from sqlalchemy.dialects.sqlite import insert
 
 from contracts.ids import MessageId
+from infra.database.prepared import Prepared
 from infra.database.store import Transaction
+from infra.database.tables import common_tables
+
+_METADATA = MetaData()
+common_tables(_METADATA)
+_TABLE = _METADATA.tables["positions"]
+_INSERT = insert(_TABLE)
+_READ = Prepared(select(_TABLE).where(_TABLE.c.stream == bindparam("key")))
+REACH = Prepared(
+    _INSERT.on_conflict_do_update(
+        index_elements=["stream"], set_={"sequence": _INSERT.excluded.sequence, "message_id": _INSERT.excluded.message_id}
+    )
+)
+"""Writes a stream's position: stream, sequence, message_id."""
 
 
 def read_position(stream: str, tx: Transaction) -> tuple[int, MessageId | None]:
     """The last sequence whose effect is here, and its message's id; (0, None) if nothing was read."""
-    table = tx.tables["positions"]
-    row = tx.connection.execute(select(table).where(table.c.stream == stream)).first()
+    row = _READ.first(tx.connection, key=stream)
     return (row.sequence, row.message_id) if row is not None else (0, None)
 
 
 def write_position(stream: str, sequence: int, message_id: MessageId, tx: Transaction) -> None:
-    table = tx.tables["positions"]
-    tx.connection.execute(delete(table).where(table.c.stream == stream))
-    tx.connection.execute(insert(table).values(stream=stream, sequence=sequence, message_id=message_id))
+    REACH.run(tx.connection, stream=stream, sequence=sequence, message_id=message_id)

@@ -8,11 +8,13 @@ import queue
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import structlog
 from sqlalchemy import Connection, Engine, MetaData, Table, bindparam, create_engine, event, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import make_url
@@ -20,21 +22,34 @@ from sqlalchemy.pool import StaticPool
 
 from contracts.envelope import Envelope
 from contracts.ids import MessageId
+from infra.database.prepared import Prepared
 from infra.database.tables import common_tables
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 GROUP = 64
 """Most changes that share one commit."""
 
 
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A row of the outbox that is to be published."""
+
+    n: int
+    message_id: MessageId
+    subject: str
+    body: bytes
+
+
 class _Statements:
-    """Statements that every change uses, built once: building one costs as much as running it."""
+    """Statements that every change uses."""
 
     def __init__(self, tables: Mapping[str, Table]) -> None:
         inbox, outbox = tables["inbox"], tables["outbox"]
-        self.note = insert(inbox).on_conflict_do_nothing()
-        self.send = insert(outbox)
-        self.sent = select(outbox.c.n).where(outbox.c.message_id == bindparam("message"))
+        self.note = Prepared(insert(inbox).on_conflict_do_nothing())
+        self.send = Prepared(insert(outbox).returning(outbox.c.n), ["message_id", "subject", "body", "made_at"])
+        self.sent = Prepared(select(outbox.c.n).where(outbox.c.message_id == bindparam("message")))
 
 
 class Transaction:
@@ -44,33 +59,32 @@ class Transaction:
         self.connection = connection
         self.tables = tables
         self._statements = statements
-        self.sent = False
+        self.sent: list[Outgoing] = []
 
     def first_time(self, message_id: MessageId) -> bool:
         """Note that a message is handled; false if it was before, and nothing is to be done."""
-        noted = self.connection.execute(self._statements.note, {"message_id": message_id, "handled_at": now_ms()})
-        return noted.rowcount == 1
+        return self._statements.note.run(self.connection, message_id=message_id, handled_at=now_ms()) == 1
 
     def has_sent(self, message_id: MessageId) -> bool:
         """Whether a message was put into the outbox before."""
-        return self.connection.execute(self._statements.sent, {"message": message_id}).first() is not None
+        return self._statements.sent.first(self.connection, message=message_id) is not None
 
     def send(self, *envelopes: Envelope) -> None:
         """Put messages into the outbox, in order: the relay publishes them after the commit."""
-        rows = [{"message_id": e.id, "subject": e.subject, "body": e.dump(), "made_at": now_ms()} for e in envelopes]
-        if rows:
-            self.sent = True
-            self.connection.execute(self._statements.send, rows)
+        for e in envelopes:
+            body = e.dump()
+            row = self._statements.send.first(self.connection, message_id=e.id, subject=e.subject, body=body, made_at=now_ms())
+            self.sent.append(Outgoing(row.n, e.id, e.subject, body))
 
 
 @dataclass
 class _Change:
     apply: Callable[[Transaction], Any]
-    loop: asyncio.AbstractEventLoop
-    done: asyncio.Future[Any]
+    done: asyncio.Future[Any] | None
+    """None where nobody waits."""
     result: Any = None
     error: BaseException | None = None
-    sent: bool = field(default=False)
+    sent: Sequence[Outgoing] = ()
 
 
 class StoreClosed(RuntimeError):
@@ -90,10 +104,14 @@ class Store:
         self._changes: queue.SimpleQueue[_Change | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="writer", daemon=True)
         self._closed = False
+        self._loop: asyncio.AbstractEventLoop
+        self._unhurried: deque[_Change] = deque()
+        self._sent: list[Outgoing] = []
         self.outgoing = asyncio.Event()
         """Set when a commit has put something into the outbox."""
 
     async def open(self) -> None:
+        self._loop = asyncio.get_running_loop()
         await asyncio.to_thread(self.metadata.create_all, self._engine)
         self._thread.start()
 
@@ -112,16 +130,26 @@ class Store:
         """
         if self._closed:
             raise StoreClosed(self.url)
-        loop = asyncio.get_running_loop()
-        item = _Change(change, loop, loop.create_future())
-        self._changes.put(item)
-        return cast("T", await item.done)
+        done = self._loop.create_future()
+        self._changes.put(_Change(change, done))
+        return cast("T", await done)
+
+    def write_along(self, change: Callable[[Transaction], Any]) -> None:
+        """Apply a change with the next group, before what else is in it: for what is lost without harm, should none come."""
+        self._unhurried.append(_Change(change, None))
+
+    def take_sent(self) -> list[Outgoing]:
+        """The rows that commits have put into the outbox since this was last asked, in order."""
+        self.outgoing.clear()
+        sent, self._sent = self._sent, []
+        return sent
 
     def _serve(self) -> None:
         with self._engine.connect() as connection:
             while True:
                 first = self._changes.get()
                 if first is None:
+                    self._commit(connection, [])
                     return
                 group = [first]
                 closing = False
@@ -133,12 +161,15 @@ class Store:
                     group.append(following)
                 self._commit(connection, group)
                 if closing:
+                    self._commit(connection, [])
                     return
 
     def _commit(self, connection: Connection, group: Sequence[_Change]) -> None:
+        # Left where they are until they are kept: after a group that fails, the next takes them along.
+        along = list(self._unhurried)
         try:
             with connection.begin():
-                for item in group:
+                for item in (*along, *group):
                     self._apply(connection, item)
         except BaseException as error:  # noqa: BLE001  # whatever it was, none of the group happened, and each caller must hear it
             for item in group:
@@ -146,33 +177,40 @@ class Store:
             # A commit that failed has ended the transaction for SQLAlchemy, but not for SQLite.
             with contextlib.suppress(sqlite3.Error):
                 connection.connection.rollback()
-        for item in group:
-            # The loop may be gone at shutdown: what was committed is committed, and nobody waits for the answer.
-            with contextlib.suppress(RuntimeError):
-                item.loop.call_soon_threadsafe(self._answer, item)
+        else:
+            for item in along:
+                self._unhurried.popleft()
+                if item.error is not None:
+                    log.error("store.change_failed", error=repr(item.error))
+        # The loop may be gone at shutdown: what was committed is committed, and nobody waits for the answer.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._answer, group)
 
     def _apply(self, connection: Connection, item: _Change) -> None:
         transaction = Transaction(connection, self.metadata.tables, self._statements)
         # The driver's own savepoints: SQLAlchemy's cost more than the change they guard.
-        connection.exec_driver_sql("SAVEPOINT change")
+        cursor = connection.connection.cursor()
+        cursor.execute("SAVEPOINT change")
         try:
             item.result = item.apply(transaction)
         except Exception as error:  # noqa: BLE001  # it belongs to this change alone; the others of the group go on
-            connection.exec_driver_sql("ROLLBACK TO change")
+            cursor.execute("ROLLBACK TO change")
             item.error = error
         else:
             item.sent = transaction.sent
-        connection.exec_driver_sql("RELEASE change")
+        cursor.execute("RELEASE change")
 
-    def _answer(self, item: _Change) -> None:
-        if item.sent and item.error is None:
-            self.outgoing.set()
-        if item.done.cancelled():
-            return
-        if item.error is None:
-            item.done.set_result(item.result)
-        else:
-            item.done.set_exception(item.error)
+    def _answer(self, group: Sequence[_Change]) -> None:
+        for item in group:
+            if item.error is None and item.sent:
+                self._sent += item.sent
+                self.outgoing.set()
+            if item.done is None or item.done.cancelled():
+                continue
+            if item.error is None:
+                item.done.set_result(item.result)
+            else:
+                item.done.set_exception(item.error)
 
 
 def _engine(url: str, synchronous: str) -> Engine:
@@ -192,7 +230,7 @@ def _engine(url: str, synchronous: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.connection.cursor().execute("BEGIN IMMEDIATE")
 
     return engine
 

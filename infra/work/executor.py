@@ -16,6 +16,7 @@ from nats.errors import Error as NatsError
 from sqlalchemy import MetaData
 
 from contracts import subjects
+from contracts.base import Message
 from contracts.commands import CancelJob, RunJob
 from contracts.envelope import Envelope
 from contracts.ids import JobId, ObjectId
@@ -58,7 +59,7 @@ class Executor:
         """Take jobs and cancellations until the actor stops."""
         runtime = self._runtime
         await runtime.client.subscribe(subjects.CANCEL_ALL, cb=self._hear_cancel)
-        runs = RunLoop(runtime, run_durable(self._actor), self._handle)
+        runs = RunLoop(runtime, run_durable(self._actor), self._handle, _light)
         runtime.keep("runs", partial(runs.run, runtime.settings.slots))
         runtime.keep("control", partial(serve, runtime, {ctl_durable(self._actor): self._cancel}))
         runtime.ready()
@@ -69,7 +70,7 @@ class Executor:
         command = envelope.message
         if not isinstance(command, RunJob):
             raise TypeError(f"{envelope.type} is not for a run durable")
-        if command.spec.kind is JobKind.NOOP:
+        if _light(command):
             await self._store.write(partial(self._noop, envelope, command))
             return Verdict.DONE
         try:
@@ -242,6 +243,11 @@ class Executor:
         if worker is not None:
             with contextlib.suppress(ProcessLookupError):
                 worker.kill()
+
+
+def _light(message: Message) -> bool:
+    """Whether a job needs no worker, and so no slot."""
+    return isinstance(message, RunJob) and message.spec.kind is JobKind.NOOP
 
 
 async def run_executor(actor: Actor, settings: Settings, entry: str) -> None:

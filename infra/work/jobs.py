@@ -9,7 +9,8 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Boolean, Column, Integer, MetaData, Row, Table, Text, insert, select, update
+from sqlalchemy import Boolean, Column, Integer, MetaData, Row, Table, Text, bindparam, select
+from sqlalchemy.dialects.sqlite import insert
 
 from contracts.commands import CancelJob, ReserveBudget, RunJob
 from contracts.envelope import MESSAGES, Envelope
@@ -24,6 +25,7 @@ from contracts.events import (
 from contracts.ids import Code, JobId, ObjectId, derived_message_id
 from contracts.jobs import JobState, Output, StepRun, Use
 from infra.bus.topology import ACK_WAIT
+from infra.database.prepared import Prepared, PreparedUpdate
 from infra.database.store import Transaction, now_ms
 from infra.work.task import Happened
 
@@ -68,7 +70,13 @@ class Jobs:
     """The transitions of job rows. Each takes the transaction it happens in."""
 
     def __init__(self, table: Table, source: str) -> None:
-        self._t, self._source = table, source
+        self._source = source
+        this = table.c.job == bindparam("key")
+        self._insert = Prepared(insert(table), ["job", "state", "attempt", "lost", "mechanism_runs", "lease_until", "cancel_requested"])
+        self._read = Prepared(select(table).where(this))
+        self._update = PreparedUpdate(table, this)
+        held = (table.c.token == bindparam("held")) & (table.c.state == bindparam("running"))
+        self._update_held = PreparedUpdate(table, this & held)
 
     def take(self, tx: Transaction, envelope: Envelope, command: RunJob) -> Lease | None:
         """Take a job up, or end it where no work is to be done (None). Raises Busy."""
@@ -229,16 +237,14 @@ class Jobs:
         return Envelope.wrap(message, envelope.context, source=self._source, message_id=message_id, causation=envelope.id)
 
     def _row(self, tx: Transaction, job: JobId) -> Row[Any] | None:
-        return tx.connection.execute(select(self._t).where(self._t.c.job == job)).first()
+        row: Row[Any] | None = self._read.first(tx.connection, key=job)
+        return row
 
     def _new(self, tx: Transaction, job: JobId) -> Row[Any]:
-        tx.connection.execute(
-            insert(self._t).values(
-                job=job, state=JobState.QUEUED, attempt=0, lost=0, mechanism_runs=0, lease_until=0, cancel_requested=False
-            )
-        )
+        nothing = {"attempt": 0, "lost": 0, "mechanism_runs": 0, "lease_until": 0, "cancel_requested": False}
+        self._insert.run(tx.connection, job=job, state=JobState.QUEUED, **nothing)
         row = self._row(tx, job)
-        assert row is not None  # noqa: S101  # inserted two lines above
+        assert row is not None  # noqa: S101  # inserted just above
         return row
 
     def _mine(self, tx: Transaction, lease: Lease) -> Row[Any] | None:
@@ -246,11 +252,11 @@ class Jobs:
         return row if row is not None and row.token == lease.token and row.state == JobState.RUNNING else None
 
     def _held(self, tx: Transaction, lease: Lease, **values: Any) -> bool:
-        mine = (self._t.c.job == lease.command.job) & (self._t.c.token == lease.token) & (self._t.c.state == JobState.RUNNING)
-        return bool(tx.connection.execute(update(self._t).where(mine).values(**values)).rowcount)
+        mine = {"key": lease.command.job, "held": lease.token, "running": JobState.RUNNING}
+        return bool(self._update_held.run(tx.connection, mine, values))
 
     def _set(self, tx: Transaction, job: JobId, **values: Any) -> None:
-        tx.connection.execute(update(self._t).where(self._t.c.job == job).values(**values))
+        self._update.run(tx.connection, {"key": job}, values)
 
 
 def _unused(row: Row[Any], command: RunJob) -> tuple[StepRun, ...]:

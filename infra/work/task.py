@@ -60,7 +60,7 @@ def result_id(job: JobId, attempt: int, role: Code) -> ObjectId:
     return derived_id("obj", job, str(attempt), role)
 
 
-RESULTS: tuple[Code, ...] = ("table", "proposal", "profile", "measurements", "model", "report")
+RESULTS: tuple[Code, ...] = ("table", "proposal", "profile", "draft", "sample", "measurements", "model", "report", "export")
 """Every kind of object that a worker may write: what an attempt that is given up may leave behind."""
 
 

@@ -7,6 +7,7 @@ import base64
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from contracts import subjects
 from contracts.envelope import Envelope
@@ -26,6 +27,7 @@ from halftone.merkle import (
     verify_consistency,
     verify_proof,
 )
+from infra.bus.connection import jetstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -49,6 +51,25 @@ class Auditor:
     async def sign(self) -> int:
         note = sign_checkpoint(Checkpoint("halftone", self.size, root(self.size, self.nodes.get)), self._key, "halftone")
         return int(await self._system.say(CheckpointSigned(size=self.size, note=note)))
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def fresh_log(system: Any) -> Auditor:
+    """A log with a leaf for each event there is."""
+    auditor = Auditor(system)
+    auditor.size = await leaves(system)
+    for event in (await system.stored(subjects.EVENTS, ""))[auditor.size :]:
+        await auditor.append(event)
+    state = (await jetstream(system.bus).stream_info(subjects.EVENTS)).state
+    async with asyncio.timeout(5):
+        while (await leaves(system)) < state.last_seq:
+            await system.http.get("/health/live")
+    return auditor
+
+
+async def leaves(system: Any) -> int:
+    """Leaves that the edge has received."""
+    return len((await system.http.get("/v1/audit/entries?limit=1000")).json()["entries"])
 
 
 async def test_what_is_served_proves_the_log_to_a_stranger(system: Any) -> None:
@@ -81,6 +102,14 @@ async def test_what_is_served_proves_the_log_to_a_stranger(system: Any) -> None:
     page = (await system.http.get("/v1/audit/entries?start=1&limit=2")).json()
     assert ([entry["index"] for entry in page["entries"]], page["next"]) == ([1, 2], 3)
     assert page["entries"][0]["leaf"] == leaf_hash(canonical(page["entries"][0]["entry"])).hex()
+
+
+async def test_an_event_that_cannot_be_is_not_waited_for(fresh_log: Auditor, system: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the log has a leaf for every event there was, what it does not hold is answered at once; so is what is no event's id."""
+    monkeypatch.setattr("api.v1.audit.SIGNED_WITHIN", 3600.0)
+    async with asyncio.timeout(10):
+        await system.problem(await system.http.get("/v1/audit/proofs/nonsense"), 404, "not-found")
+        await system.problem(await system.http.get(f"/v1/audit/proofs/{new_message_id()}"), 404, "not-found")
 
 
 async def test_what_the_log_does_not_hold_cannot_be_proved(system: Any, monkeypatch: pytest.MonkeyPatch) -> None:

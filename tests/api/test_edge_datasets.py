@@ -123,7 +123,7 @@ async def test_an_announced_length_beyond_the_limit_is_refused_unread(system: An
 @pytest.mark.parametrize(
     ("body", "content_type", "status", "code"),
     [
-        pytest.param(b"{}", "application/json", 415, "content-type-wrong", id="JSON"),
+        pytest.param(b"a,b", "text/csv", 415, "content-type-wrong", id="CSV without a form"),
         pytest.param(
             b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nx',
             "multipart/form-data; boundary=b",

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from api.policy import RIGHTS, Role, Verb
+from api.reading import OPTIONS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -223,6 +224,6 @@ async def test_the_description_names_every_operation(system: Any) -> None:
     assert len(ids) == len(set(ids)) > 20
     assert all(operation["summary"] and operation["description"] for operation in operations)
     upload = described["paths"]["/v1/datasets"]["post"]["requestBody"]["content"]
-    assert set(upload["multipart/form-data"]["schema"]["properties"]) == {"file", "name", "schema"}
+    assert set(upload["multipart/form-data"]["schema"]["properties"]) == {"file", "name", "schema", *OPTIONS}
     body = described["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert "SynthesizeBody" in json.dumps(body)

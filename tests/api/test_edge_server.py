@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from contracts import subjects
+from infra.objects import ObjectMissing
 from infra.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -110,3 +112,43 @@ async def test_what_was_accepted_outlives_the_process(fresh: Any) -> None:
     assert (await fresh.http.get(f"/v1/datasets/{dataset}")).json()["name"] == "kept"
     assert (await fresh.http.post("/v1/jobs", json={"kind": "noop"}, headers=headers)).json()["id"] == job
     assert len(await fresh.stored(subjects.COMMANDS, job)) == 1
+
+
+async def test_tokens_outlive_the_process(fresh: Any) -> None:
+    """After a restart what was given out opens, and what was revoked does not."""
+    kept, gone = [(await fresh.http.post("/v1/tokens", json={"name": "x", "role": "reader"})).json() for _ in range(2)]
+    await fresh.http.delete(f"/v1/tokens/{gone['id']}")
+    await fresh.stop()
+    await fresh.start()
+    for issued, status in ((kept, 200), (gone, 401)):
+        response = await fresh.http.get("/v1/jobs", headers={"Authorization": f"Bearer {issued['token']}"})
+        assert response.status_code == status
+    assert fresh.home.token_key_file.stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_deletion_is_finished_after_a_crash(fresh: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was killed between the commit and the removal of the rows leaves a note, and the next process removes them."""
+
+    async def killed(_: Any) -> int:
+        return 0
+
+    with monkeypatch.context() as patch:
+        patch.setattr("api.sweep.remove_objects", killed)
+        await fresh.stop()
+        await fresh.start()
+        registered = await fresh.upload()
+        sequence = await fresh.ingest(registered["dataset"], registered["job"])
+        (version,) = (await fresh.http.get(f"/v1/datasets/{registered['dataset']}?min_seq={sequence}")).json()["versions"]
+        assert (await fresh.http.delete(f"/v1/datasets/{registered['dataset']}")).status_code == 200
+        await fresh.stop()
+    assert fresh.objects.path(version["table"]).exists()
+    await fresh.start()
+    await eventually(partial(removed, fresh, version["table"]))
+
+
+async def removed(system: Any, stored: str) -> bool:
+    try:
+        system.objects.path(stored)
+    except ObjectMissing:
+        return True
+    return False

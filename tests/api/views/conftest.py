@@ -154,7 +154,7 @@ def complete() -> Story:
     _synthesized(story)
     _ended_otherwise(story)
     _evaluated(story)
-    story.tell(e.JobAccepted(job=JOBS["noop"], spec=NoopSpec()))
+    story.tell(e.JobAccepted(job=JOBS["noop"], spec=NoopSpec()), e.DatasetDeleted(dataset=new_id("ds"), reason="asked"))
     for count in (1, 6, 2, 9):
         story.log(count)
     return story

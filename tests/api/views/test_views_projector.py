@@ -120,6 +120,21 @@ async def test_both_streams_are_folded_as_they_grow(bus: Bus, views: Views, full
     assert await views.inclusion(full_story.envelopes[0].id) is not None
 
 
+async def test_an_end_is_told_once_the_job_can_be_read(bus: Bus, views: Views, story: Any) -> None:
+    """Also where the end was stored before the acceptance: then that is what brings the news."""
+    projector, job = Projector(views, bus.edge), new_id("job")
+    accepted, started, completed = life(job)
+    async with following(projector.run_events), projector.ends(job) as ends:
+        story.tell(started, completed)
+        assert await projector.reached(subjects.EVENTS, (await bus.publish(story))[subjects.EVENTS], PATIENCE)
+        assert await asyncio.wait_for(ends.get(), PATIENCE) is None
+        assert await views.job(job) is None
+        story.tell(accepted)
+        await bus.publish(story)
+        assert await asyncio.wait_for(ends.get(), PATIENCE) is None
+        assert (await views.job(job)).state is JobState.COMPLETED  # type: ignore[union-attr]
+
+
 async def test_a_gap_is_closed(bus: Bus, views: Views, story: Any) -> None:
     """Told while nobody listened: the next projector begins where the last one ended, and misses nothing."""
     jobs = [new_id("job") for _ in range(3)]

@@ -1,0 +1,110 @@
+"""Figures of a running edge, in the text that Prometheus reads.
+
+Counting costs a request some microseconds; all else is read when somebody asks for it.
+"""
+
+from __future__ import annotations
+
+import time
+
+from litestar import Response, Router, get
+from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message, Receive, Send
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from api.auth import OPEN, VERB
+from api.denied import Denied
+from api.edge import Edge
+from api.policy import Verb
+from api.v1.parameters import TheEdge
+from contracts import subjects
+
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0)
+JOBS_EVERY = 5.0
+"""Seconds for which jobs are not counted again, however often figures are asked for."""
+UPLOAD = ("POST", "/v1/datasets")
+UNSERVED = "unserved"
+"""The route of requests that no route serves: what strangers ask for is never a label."""
+
+
+class Metrics:
+    """What is counted, and how it is told."""
+
+    def __init__(self, denied: Denied, *, opened: bool = False) -> None:
+        self.opened = opened
+        """Whether figures are told without a token."""
+        self._denied = denied
+        self.registry = CollectorRegistry()
+        self.requests = Counter("halftone_requests", "Requests that were answered", ["method", "route", "status"], registry=self.registry)
+        self.seconds = Histogram(
+            "halftone_request_seconds", "Seconds until an answer began", ["method", "route"], buckets=BUCKETS, registry=self.registry
+        )
+        self.uploaded = Counter("halftone_upload_bytes", "Bytes of uploads, as sent", registry=self.registry)
+        self._jobs = Gauge("halftone_jobs", "Jobs by kind and state", ["kind", "state"], registry=self.registry)
+        self._lag = Gauge("halftone_view_lag_messages", "Messages that a view is behind its stream", ["stream"], registry=self.registry)
+        self._backlog = Gauge("halftone_outbox_waiting", "Messages that the broker has not acknowledged yet", registry=self.registry)
+        self._bus = Gauge("halftone_bus_connected", "1 while the broker is there", registry=self.registry)
+        self._failing = Gauge("halftone_tasks_failing", "Background tasks that are down", registry=self.registry)
+        self._refused = Gauge("halftone_requests_denied", "Requests without a valid token since the start", registry=self.registry)
+        self._counted = -JOBS_EVERY
+
+    async def text(self, edge: Edge) -> bytes:
+        """Every figure."""
+        now = time.monotonic()
+        if now - self._counted >= JOBS_EVERY:
+            self._counted = now
+            self._jobs.clear()
+            for kind, state, count in await edge.views.job_counts():
+                self._jobs.labels(kind, state).set(count)
+        for stream in (subjects.EVENTS, subjects.AUDIT):
+            self._lag.labels(stream).set(edge.projector.last(stream) - edge.projector.position(stream))
+        self._backlog.set(await edge.registry.waiting())
+        self._bus.set(edge.runtime.client.is_connected)
+        self._failing.set(len(edge.runtime.failing))
+        self._refused.set(self._denied.total)
+        return generate_latest(self.registry)
+
+
+class Measured:
+    """An application with its requests counted."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
+
+        async def answered(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                route = scope.get("path_template") or UNSERVED
+                self._metrics.requests.labels(scope["method"], route, message["status"]).inc()
+                self._metrics.seconds.labels(scope["method"], route).observe(time.perf_counter() - began)
+            await send(message)
+
+        upload = (scope["method"], scope["path"].rstrip("/")) == UPLOAD
+        await self._app(scope, self._weighed(receive) if upload else receive, answered)
+
+    def _weighed(self, receive: Receive) -> Receive:
+        async def weighed() -> HTTPReceiveMessage:
+            message = await receive()
+            if message["type"] == "http.request":
+                self._metrics.uploaded.inc(len(message["body"]))
+            return message  # type: ignore[return-value]  # there are no web sockets here
+
+        return weighed
+
+
+def metrics_router(metrics: Metrics) -> Router:
+    """``GET /metrics``, for holders of a token or, where it is set so, for everybody."""
+
+    @get(
+        "/",
+        media_type="text/plain",
+        operation_id="getMetrics",
+        summary="Figures for Prometheus",
+        opt={OPEN: True} if metrics.opened else {VERB: Verb.SYSTEM_READ},
+    )
+    async def figures(edge: TheEdge) -> Response[bytes]:
+        """Requests by route and status, their latency, jobs by kind and state, how far views are behind, what waits for the broker."""
+        return Response(await metrics.text(edge), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return Router("/metrics", route_handlers=[figures], tags=["health"])

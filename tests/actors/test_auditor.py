@@ -1,0 +1,241 @@
+"""The auditor: every event a leaf, once, in an order of the log's own; and what was signed cannot be taken back."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from nats.aio.client import Client
+from sqlalchemy import select
+
+from actors.auditor import ORIGIN, Auditor, Log, LogRolledBack, last_signed, signing_key, tables
+from contracts import subjects
+from contracts.envelope import Context, Envelope
+from contracts.events import JobAccepted
+from contracts.ids import new_id
+from contracts.jobs import Actor, NoopSpec
+from contracts.records import AuditAppended, AuditEntry, CheckpointSigned
+from halftone.merkle import (
+    Checkpoint,
+    MemoryNodes,
+    canonical,
+    consistency_proof,
+    leaf_hash,
+    root,
+    verifier_key,
+    verify_checkpoint,
+    verify_consistency,
+)
+from infra.bus.connection import jetstream
+from infra.bus.provision import provision
+from infra.bus.tail import Stored
+from infra.database.positions import read_position
+from infra.home import Home
+from infra.runtime import Runtime, running
+from infra.settings import Settings
+from memory_database import MemoryDatabase
+from tests.conftest import Bus, Heard, Keep
+
+
+def event() -> Envelope:
+    return Envelope.wrap(JobAccepted(job=new_id("job"), spec=NoopSpec()), Context.new(), source="/edge")
+
+
+def leaf(envelope: Envelope) -> bytes:
+    return leaf_hash(canonical(envelope.model_dump(mode="json", exclude_none=True)))
+
+
+def root_of(envelopes: list[Envelope]) -> bytes:
+    """The root as the library computes it from the leaves alone."""
+    return root(len(envelopes), MemoryNodes(map(leaf, envelopes)).get)
+
+
+def test_events_become_leaves_once_in_the_order_they_came() -> None:
+    """Told again, within a batch or later, an event adds nothing; the tree is the library's own for the same leaves."""
+    metadata = tables()
+    database, events = MemoryDatabase(metadata), [event() for _ in range(11)]
+
+    def append(*envelopes: Envelope) -> list[AuditEntry]:
+        return database.do(lambda tx: Log(tx).append(envelopes))
+
+    entries = append(*events[:4], events[2]) + append(*events[1:3]) + append(events[0], *events[4:], events[4]) + append()
+    assert [(entry.index, entry.event, entry.leaf) for entry in entries] == [(i, e.id, leaf(e).hex()) for i, e in enumerate(events)]
+    for size in range(1, len(events) + 1):
+        assert database.peek(lambda tx, n=size: root(n, Log(tx).node)) == root_of(events[:size])  # type: ignore[misc]
+    held = database.peek(lambda tx: list(tx.connection.execute(select(metadata.tables["entries"]).order_by("idx"))))
+    assert [row.entry for row in held] == [canonical(e.model_dump(mode="json", exclude_none=True)) for e in events]
+    assert database.peek(lambda tx: Log(tx).size()) == len(events)
+    database.close()
+
+
+class Bench:
+    """An auditor, fed by hand or by the bus."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime, self.auditor = runtime, Auditor(runtime)
+        self.file = runtime.home.audit / "checkpoint"
+        self.verifier = verifier_key(ORIGIN, signing_key(runtime.home).public_key())
+
+    async def append(self, *envelopes: Envelope) -> None:
+        await self.auditor._append([Stored(n, e.id, e.dump()) for n, e in enumerate(envelopes, start=1)])
+
+    async def sign(self) -> Checkpoint:
+        await self.auditor._sign_once()
+        return last_signed(self.file, self.verifier)
+
+    async def sent(self) -> list[Envelope]:
+        outbox = self.runtime.store.metadata.tables["outbox"]
+        query = select(outbox.c.body).order_by(outbox.c.n)
+        return [Envelope.load(body) for body in await self.runtime.store.write(lambda tx: list(tx.connection.execute(query).scalars()))]
+
+    async def signed(self) -> list[Checkpoint]:
+        messages = [envelope.message for envelope in await self.sent()]
+        return [verify_checkpoint(m.note, self.verifier) for m in messages if isinstance(m, CheckpointSigned)]
+
+    async def entries(self) -> list[AuditEntry]:
+        messages = [envelope.message for envelope in await self.sent()]
+        return [entry for m in messages if isinstance(m, AuditAppended) for entry in m.entries]
+
+
+Start = Callable[[], Awaitable[Bench]]
+
+
+@pytest.fixture
+async def start(bus: Bus) -> AsyncIterator[Callable[[], object]]:
+    """Starts the auditor of the home; starting again ends the one before."""
+    stack = contextlib.AsyncExitStack()
+
+    async def start_() -> Bench:
+        await stack.aclose()
+        metadata = tables()
+        runtime = await stack.enter_async_context(running(Actor.AUDITOR, Settings(home=bus.home.path), metadata))
+        return Bench(runtime)
+
+    yield start_
+    await stack.aclose()
+
+
+async def test_checkpoints_are_of_the_log_and_consistent_with_each_other(start: Start) -> None:
+    """Each is signed by the log's key over the root of what it holds, and proves to be a continuation of the one before."""
+    bench, events = await start(), [event() for _ in range(20)]
+    for end in (1, 2, 7, 7, 20):
+        await bench.append(*events[:end])
+        assert await bench.sign() == Checkpoint(ORIGIN, end, root_of(events[:end]))
+    signed = await bench.signed()
+    assert [c.size for c in signed] == [1, 2, 7, 20]
+    nodes = MemoryNodes(map(leaf, events))
+    for old, new in itertools.pairwise(signed):
+        verify_consistency(old.size, new.size, old.root, new.root, consistency_proof(old.size, new.size, nodes.get))
+
+
+async def test_announcements_carry_the_right_indexes(start: Start) -> None:
+    """In messages that stay small, under ids and subjects that say which entries they hold."""
+    bench, events = await start(), [event() for _ in range(250)]
+    await bench.append(*events)
+    await bench.append(*events[200:], event())
+    assert [entry.index for entry in await bench.entries()] == list(range(251))
+    assert [entry.event for entry in await bench.entries()][:250] == [e.id for e in events]
+    assert [e.subject for e in await bench.sent()] == [f"halftone.audit.entries.{n}" for n in (0, 100, 200, 250)]
+    assert max(len(e.dump()) for e in await bench.sent()) < 2**20
+
+
+async def test_a_crash_between_commit_and_file_is_survived(start: Start) -> None:
+    """The checkpoint was announced and not yet written down: it is signed again, is the same, and is announced once."""
+    bench, events = await start(), [event() for _ in range(5)]
+    await bench.append(*events[:3])
+    before = bench.file.read_text() if bench.file.exists() else None
+    assert before is None
+    await bench.sign()
+    note = bench.file.read_text()
+    bench.file.unlink()
+    again = await start()
+    assert (await again.sign()).size == 3
+    assert again.file.read_text() == note
+    assert [c.size for c in await again.signed()] == [3]
+    await again.append(*events)
+    assert (await again.sign()).root == root_of(events)
+
+
+def copy_database(home: Home, target: Path) -> None:
+    """A copy as a backup makes it."""
+    with (
+        contextlib.closing(sqlite3.connect(home.databases / "auditor.sqlite")) as source,
+        contextlib.closing(sqlite3.connect(target)) as copy,
+    ):
+        source.backup(copy)
+
+
+async def test_a_log_that_was_put_back_is_found_out(start: Start, tmp_path: Path) -> None:
+    """Shorter than what was signed, or grown again with other entries: nothing is signed, and the last note stands."""
+    bench, events = await start(), [event() for _ in range(6)]
+    await bench.append(*events[:3])
+    await bench.sign()
+    home, older = bench.runtime.home, tmp_path / "older"
+    copy_database(home, older)
+    await bench.append(*events)
+    await bench.sign()
+    note = bench.file.read_text()
+    await bench.runtime.store.close()
+    for path in home.databases.glob("auditor.sqlite*"):
+        path.unlink()
+    shutil.copy(older, home.databases / "auditor.sqlite")
+    again = await start()
+    with pytest.raises(LogRolledBack, match="6 entries was signed, the log holds 3"):
+        await again.auditor.sign()
+    await again.append(*(event() for _ in range(5)))
+    with pytest.raises(LogRolledBack, match="first 6 entries"):
+        await again.auditor.sign()
+    assert again.file.read_text() == note
+
+
+async def test_the_key_is_made_once_and_kept_from_others(start: Start) -> None:
+    """The same key signs after a restart; the private part is for its owner alone, the public one lies beside the log."""
+    first = await start()
+    secret = first.runtime.home.audit / "signing-key"
+    kept, verifier = secret.read_text(), first.verifier
+    assert secret.stat().st_mode & 0o777 == 0o600
+    again = await start()
+    assert (secret.read_text(), again.verifier) == (kept, verifier)
+    assert (again.runtime.home.audit / "public-key").read_text().strip() == verifier
+
+
+async def publish(client: Client, *envelopes: Envelope) -> None:
+    for envelope in envelopes:
+        await jetstream(client).publish(envelope.subject, envelope.dump(), headers={"Nats-Msg-Id": envelope.id})
+
+
+async def test_over_the_bus_events_are_logged_signed_and_announced(bus: Bus, start: Start, heard: Heard, keep: Keep) -> None:
+    """What is published before and while the auditor runs, in the stream's order."""
+    edge, events = await bus.connect("edge"), [event() for _ in range(8)]
+    await publish(edge, *events[:5])
+    bench = await start()
+    keep(bench.auditor.take_in())
+    keep(bench.auditor.sign())
+    await publish(edge, *events[5:])
+    await heard.until(CheckpointSigned, size=8)
+    entries = [entry for message in heard.of(AuditAppended) for entry in message.entries]
+    assert [(entry.index, entry.event) for entry in entries] == [(i, e.id) for i, e in enumerate(events)]
+    assert (await bench.sign()).root == root_of(events)
+
+
+async def test_a_replaced_broker_adds_nothing_twice(bus: Bus, start: Start, heard: Heard, keep: Keep) -> None:
+    """Its stream starts anew, with old events and new ones: what the log knows, it keeps; what it does not, it adds."""
+    edge, events = await bus.connect("edge"), [event() for _ in range(6)]
+    bench = await start()
+    keep(bench.auditor.take_in())
+    keep(bench.auditor.sign())
+    await publish(edge, *events[:4])
+    await heard.until(CheckpointSigned, size=4)
+    js = await bus.provisioner()
+    await js.delete_stream(subjects.EVENTS)
+    await provision(js)
+    await publish(edge, events[2], events[4], events[0], events[5])
+    await heard.until(CheckpointSigned, size=6)
+    assert [(entry.index, entry.event) for entry in await bench.entries()] == [(i, e.id) for i, e in enumerate(events)]
+    assert await bench.runtime.store.write(lambda tx: read_position(subjects.EVENTS, tx)) == (4, events[5].id)
+    assert [c.root for c in await bench.signed()][-1] == root_of(events)

@@ -1,0 +1,83 @@
+"""Settings: from the environment and the command line, and errors that name the setting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from infra.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"HALFTONE_{name.upper()}", raising=False)
+
+
+def test_every_setting_has_its_environment_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """HALFTONE_ and the name in capitals, for each of them."""
+    given = {
+        "home": str(tmp_path / "h"),
+        "host": "::1",
+        "port": "1",
+        "nats_port": "2",
+        "admin_token": "0123456789abcdef",
+        "slots": "3",
+        "max_upload_bytes": "4",
+        "max_table_bytes": "5",
+        "max_columns": "6",
+        "read_paths": "/data:/more",
+        "log_level": "debug",
+    }
+    assert set(given) == set(Settings.model_fields)
+    for name, value in given.items():
+        monkeypatch.setenv(f"HALFTONE_{name.upper()}", value)
+    read = Settings.load()
+    assert {name: str(getattr(read, name)) for name in given} == given
+
+
+def test_what_is_given_wins_and_what_is_not_given_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An option of the command line beats the environment; one that was left out, or an empty variable, says nothing."""
+    monkeypatch.setenv("HALFTONE_PORT", "1111")
+    monkeypatch.setenv("HALFTONE_SLOTS", "5")
+    monkeypatch.setenv("HALFTONE_ADMIN_TOKEN", "")
+    settings = Settings.load(port=2222, slots=None)
+    assert (settings.port, settings.slots, settings.admin_token) == (2222, 5, None)
+
+
+def test_the_home_is_a_full_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Processes with another working directory mean the same one."""
+    monkeypatch.chdir(tmp_path)
+    assert Settings.load().home == tmp_path / ".halftone"
+    assert Settings.load(home="~/data").home == Path.home() / "data"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("port", "65536"),
+        ("port", "http"),
+        ("nats_port", "-1"),
+        ("slots", "0"),
+        ("slots", "65"),
+        ("admin_token", "short"),
+        ("max_upload_bytes", "0"),
+        ("max_table_bytes", "-5"),
+        ("max_columns", "none"),
+        ("log_level", "loud"),
+    ],
+)
+def test_a_bad_value_is_an_error_that_names_the_setting(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """Nothing is put right in silence, and nobody has to search."""
+    monkeypatch.setenv(f"HALFTONE_{name.upper()}", value)
+    with pytest.raises(ValidationError) as caught:
+        Settings.load()
+    assert [error["loc"] for error in caught.value.errors()] == [(name,)]
+
+
+def test_an_unknown_setting_is_an_error() -> None:
+    """A mistyped option does not pass for its default."""
+    with pytest.raises(ValidationError, match="prot"):
+        Settings.load(prot=80)
