@@ -6,6 +6,7 @@ The log's order is its own. It knows an event by its id, so that a broker that r
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import ValidationError
 from sqlalchemy import Column, Integer, LargeBinary, MetaData, Table, Text, bindparam, func, select
 from sqlalchemy.dialects.sqlite import insert
 
@@ -20,9 +22,10 @@ from contracts import subjects
 from contracts.envelope import Context, Envelope
 from contracts.ids import SYSTEM, derived_message_id
 from contracts.jobs import Actor
-from contracts.records import AuditAppended, AuditEntry, CheckpointSigned
+from contracts.records import AuditAppended, AuditEntry, CheckpointSigned, DeadLetter
 from halftone.merkle import (
     EMPTY_ROOT,
+    CanonicalError,
     Checkpoint,
     appended,
     canonical,
@@ -51,6 +54,8 @@ SIGN_EVERY = 0.25
 """Seconds between two checkpoints while the log grows."""
 GATHER_SECONDS = 0.05
 """How long an event may wait for others, to be logged and announced with them."""
+MOST_UNREADABLE = 64 * 1024
+"""Bytes kept of a message that is no event."""
 ENTRIES_PER_MESSAGE = 100
 ENTRY_BYTES_PER_MESSAGE = 512 * 1024
 
@@ -141,7 +146,7 @@ class Auditor:
                 position, message_id = 0, None
 
     async def _append(self, messages: Sequence[Stored]) -> None:
-        envelopes = [Envelope.load(message.body) for message in messages]
+        envelopes = [_envelope(message) for message in messages]
 
         def change(tx: Transaction) -> int:
             entries = Log(tx).append(envelopes)
@@ -182,6 +187,21 @@ class Auditor:
         if note is not None:
             # Kept in a file of its own: a database put back from an older copy is found out by it.
             await asyncio.to_thread(write_secret, self._checkpoint_file, note)
+
+
+def _envelope(message: Stored) -> Envelope:
+    """The event; of a message that is none, a letter that holds it. Whatever the stream holds has a leaf, and nothing stops the log."""
+    try:
+        envelope = Envelope.load(message.body)
+        canonical(envelope.data)
+    except (ValidationError, CanonicalError) as error:
+        log.error("audit.unreadable", sequence=message.sequence, error=type(error).__name__)  # noqa: TRY400  # the letter holds it all
+        body = base64.b64encode(message.body[:MOST_UNREADABLE]).decode()
+        letter = DeadLetter(reason="unreadable", attempts=0, stream_subject=f"{subjects.EVENTS}.{message.sequence}", body=body)
+        message_id = derived_message_id(f"unreadable:{subjects.EVENTS}", "audit", message.sequence)
+        context = Context(principal=SYSTEM, correlation=message_id)
+        return Envelope.wrap(letter, context, source=f"/actors/{Actor.AUDITOR}", message_id=message_id)
+    return envelope
 
 
 def _require_prefix(before: Checkpoint, held: Log, size: int) -> None:

@@ -188,6 +188,10 @@ class Ledger:
 def reserve(ledger: Ledger, tx: Transaction, envelope: Envelope, command: ReserveBudget) -> None:
     """Grant or refuse, and pass the job on."""
     run = StepRun(step=command.step, attempt=command.attempt)
+    if command.then.job != command.job or getattr(command.then.spec, "account", None) != command.account:
+        # Granted on one account, it would read the data of another.
+        log.error("budget.request_of_another", job=command.job, account=command.account)
+        return
     if ledger.ended(command.job) or ledger.entries(command.account, command.job, run):
         # Cancelled before its turn, or asked twice under two ids: the first answer stands.
         return
@@ -224,7 +228,9 @@ def charge(ledger: Ledger, event: MechanismStarted) -> None:
     entries = ledger.entries(event.account, event.job, run)
     reserved = entries.get(BudgetReserved.VERB)
     if reserved is None:
-        raise LookupError(f"mechanism of {event.job} started without a reservation")
+        # Nobody knows what it cost, and trying again would not tell: an operator must.
+        log.error("budget.mechanism_without_reservation", job=event.job, account=event.account, attempt=event.attempt)
+        return
     if BudgetCharged.VERB in entries:
         return
     cost = Cost(rho=reserved.rho, delta=reserved.delta)

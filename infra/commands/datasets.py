@@ -58,12 +58,20 @@ def add(
     schema: Annotated[
         Path | None, typer.Option(help="Its schema as JSON: attested in the name of whose token this is.", show_default=False)
     ] = None,
+    format: Annotated[str | None, typer.Option(help="csv, jsonl, parquet or xlsx.", show_default="detected")] = None,  # noqa: A002  # the option's name
+    delimiter: Annotated[str | None, typer.Option(help="Between fields: one character, or tab.", show_default="detected")] = None,
+    quote: Annotated[str | None, typer.Option(help="Around fields: one character; empty: none.", show_default="detected")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Of text, such as cp1252.", show_default="detected")] = None,
+    sheet: Annotated[str | None, typer.Option(help="Of a workbook, by name.", show_default="the only one")] = None,
+    header: Annotated[bool, typer.Option(help="Whether the first row names the columns.")] = True,
     wait: WaitOption = True,
     timeout: TimeoutOption = None,
 ) -> None:
     """Bring a table in. Writes the new dataset's id, or with --no-wait the job's."""
     declared = None if schema is None else read_schema(schema)
-    job = session.client.datasets.begin_upload(file, name=name, schema=declared)
+    said = {"format": format, "delimiter": delimiter, "quote": quote, "encoding": encoding, "sheet": sheet}
+    read = {option: value for option, value in said.items() if value is not None} | ({} if header else {"header": "false"})
+    job = session.client.datasets.begin_upload(file, name=name, schema=declared, read=read)
     if not wait:
         typer.echo(json.dumps({"id": job.id}) if session.json else job.id)
         return

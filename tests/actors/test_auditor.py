@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import itertools
 import shutil
@@ -17,7 +18,7 @@ from actors.auditor import ORIGIN, Auditor, Log, LogRolledBack, last_signed, sig
 from contracts import subjects
 from contracts.envelope import Context, Envelope
 from contracts.events import JobAccepted
-from contracts.ids import new_id
+from contracts.ids import new_id, new_message_id
 from contracts.jobs import Actor, NoopSpec
 from contracts.records import AuditAppended, AuditEntry, CheckpointSigned
 from halftone.merkle import (
@@ -221,6 +222,24 @@ async def test_over_the_bus_events_are_logged_signed_and_announced(bus: Bus, sta
     entries = [entry for message in heard.of(AuditAppended) for entry in message.entries]
     assert [(entry.index, entry.event) for entry in entries] == [(i, e.id) for i, e in enumerate(events)]
     assert (await bench.sign()).root == root_of(events)
+
+
+async def test_what_is_no_event_has_a_leaf_too_and_does_not_stop_the_log(bus: Bus, start: Start, heard: Heard, keep: Keep) -> None:
+    """Nothing that gets into the stream can be kept out of the log, or keep what follows out of it."""
+    edge, events = await bus.connect("edge"), [event() for _ in range(2)]
+    bench = await start()
+    keep(bench.auditor.take_in())
+    keep(bench.auditor.sign())
+    await publish(edge, events[0])
+    beyond = events[0].model_copy(update={"id": new_message_id(), "data": {**events[0].data, "rho": 2**60}})
+    for body in (b"not an envelope", b'{"specversion": "1.0"}', beyond.dump()):
+        await jetstream(edge).publish(events[0].subject, body)
+    await publish(edge, events[1])
+    await heard.until(CheckpointSigned, size=5)
+    entries = [entry for message in heard.of(AuditAppended) for entry in message.entries]
+    letters = [base64.b64decode(entry.entry["data"]["body"]) for entry in entries[1:4]]
+    assert letters == [b"not an envelope", b'{"specversion": "1.0"}', beyond.dump()]
+    assert entries[4].event == events[1].id
 
 
 async def test_a_replaced_broker_adds_nothing_twice(bus: Bus, start: Start, heard: Heard, keep: Keep) -> None:

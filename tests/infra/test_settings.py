@@ -29,6 +29,7 @@ def test_every_setting_has_its_environment_variable(monkeypatch: pytest.MonkeyPa
         "max_table_bytes": "5",
         "max_columns": "6",
         "read_paths": "/data:/more",
+        "metrics_open": "True",
         "log_level": "debug",
     }
     assert set(given) == set(Settings.model_fields)

@@ -19,7 +19,7 @@ from halftone.client.flow import Core, Flow, ask
 from halftone.client.following import Progress, ended, require_completed
 from halftone.client.handles import Seed, asking, handing
 from halftone.client.reading import Dataset, dataset_id, fetch, pages, parsed
-from halftone.client.request import Request, get
+from halftone.client.request import FilePart, Request, get
 from halftone.client.tables import Source, arrow_table, file_part
 
 if TYPE_CHECKING:
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 Declaration = DatasetSchema | TableSchema | Schema | Mapping[str, Any]
 """A schema: of the contracts, as it was answered, or as JSON has it (of one table, or with ``tables``)."""
+Reading = Mapping[str, str | bool]
+"""How a file is to be read, where that is not to be detected: format, delimiter, quote, encoding, sheet, header."""
+_SLOWEST = 300.0
+"""Seconds that an upload may stand still."""
 
 
 def schema_json(schema: Declaration) -> Any:
@@ -37,12 +41,19 @@ def schema_json(schema: Declaration) -> Any:
     return schema.model_dump(mode="json", exclude_none=True) if isinstance(schema, BaseModel) else dict(schema)
 
 
-def _sent(core: Core, source: Source, name: str | None, schema: Declaration | None, filename: str | None) -> Flow[dict[str, Any]]:
-    form = {} if name is None else {"name": name}
+def _form(name: str | None, schema: Declaration | None, read: Reading | None) -> dict[str, str]:
+    """What is said of an upload beside its file."""
+    form = {option: str(value).lower() if isinstance(value, bool) else value for option, value in (read or {}).items()}
+    if name is not None:
+        form["name"] = name
     if schema is not None:
         form["schema"] = json.dumps(schema_json(schema))
+    return form
+
+
+def _sent(core: Core, file: FilePart, form: Mapping[str, str]) -> Flow[dict[str, Any]]:
     key = asking("", {}).headers
-    request = Request("POST", "/v1/datasets", headers=key, form=form, file=file_part(source, filename), seconds=300.0)
+    request = Request("POST", "/v1/datasets", headers=key, form=form, file=file, seconds=_SLOWEST)
     registered: dict[str, Any] = (yield from ask(core, request)).json()
     core.saw(registered.get("sequence"))
     return registered
@@ -80,25 +91,33 @@ class _Datasets(Part):
         name: str | None = None,
         schema: Declaration | None = None,
         filename: str | None = None,
+        read: Reading | None = None,
         progress: Progress | None = None,
         timeout: float | None = None,
     ) -> Flow[DatasetView]:
         """Bring a table in, and wait until its rows are there.
 
         The source is a path (CSV, also compressed, Parquet, JSON lines, a workbook), the bytes of such a file, an Arrow table or a pandas
-        frame; ``filename`` names bytes. A schema is attested in the name of whose token this is. Raises JobFailed where the file is not
+        frame; ``filename`` names bytes, ``read`` says how to read them where that is not to be detected.
+        A schema is attested in the name of whose token this is. Raises JobFailed where the file is not
         a table: its fields say line and column.
         """
-        registered = yield from _sent(self.core, source, name, schema, filename)
+        registered = yield from _sent(self.core, file_part(source, filename), _form(name, schema, read))
         require_completed((yield from ended(self.core, str(registered["job"]), progress, timeout)))
         return (yield from _seen(self.core, str(registered["dataset"])))
 
     @handing
     def begin_upload(
-        self, source: Source, *, name: str | None = None, schema: Declaration | None = None, filename: str | None = None
+        self,
+        source: Source,
+        *,
+        name: str | None = None,
+        schema: Declaration | None = None,
+        filename: str | None = None,
+        read: Reading | None = None,
     ) -> Flow[Seed]:
         """Bring a table in, and give the job that does so at once, without waiting for it."""
-        return str((yield from _sent(self.core, source, name, schema, filename))["job"])
+        return str((yield from _sent(self.core, file_part(source, filename), _form(name, schema, read)))["job"])
 
     @iteration
     def list(self, *, limit: int | None = None) -> Items[DatasetView]:

@@ -72,6 +72,10 @@ class NotFound(Problem):
     """There is no such thing."""
 
 
+class Gone(NotFound):
+    """It was there, and was deleted."""
+
+
 class Conflict(Problem):
     """The state of things does not allow this now."""
 
@@ -117,6 +121,7 @@ _BY_STATUS: dict[int, type[Problem]] = {
     403: Forbidden,
     404: NotFound,
     409: Conflict,
+    410: Gone,
     413: TooLarge,
     503: Unavailable,
 }

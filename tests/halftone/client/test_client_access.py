@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -64,7 +65,7 @@ def test_a_wrong_port_says_what_to_do() -> None:
 class _Moody(BaseHTTPRequestHandler):
     """Breaks off the first POST, answers the next."""
 
-    keys: list[str | None] = []
+    keys: ClassVar[list[str | None]] = []
 
     def do_POST(self) -> None:
         self.keys.append(self.headers["Idempotency-Key"])

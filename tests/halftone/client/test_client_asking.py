@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-from played_flow import Play, recorded
 
 from halftone.client.errors import (
     AnswerWrong,
@@ -24,6 +23,7 @@ from halftone.client.errors import (
 from halftone.client.flow import Lost, ask
 from halftone.client.handles import asking
 from halftone.client.request import Answer, get
+from played_flow import Play, recorded
 
 REFUSED = Lost("Connection refused")
 BUSY = Answer(503, {"retry-after": "2"}, b'{"code": "bus-away", "detail": "The broker is away.", "title": "Away"}')

@@ -11,13 +11,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from played_flow import Play
 
 from halftone.client.download import fetched, format_of, saved, table_request
 from halftone.client.errors import AnswerWrong, TableNotUsable
 from halftone.client.flow import Lost
 from halftone.client.request import Answer, get
 from halftone.client.tables import arrow_table, file_part
+from played_flow import Play
 
 CONTENT = b"0123456789" * 3
 HEADERS = {"etag": '"abc"', "repr-digest": f"sha-256=:{base64.b64encode(hashlib.sha256(CONTENT).digest()).decode()}:"}

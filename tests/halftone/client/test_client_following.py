@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from played_flow import Play, recorded
 
 from halftone.client.errors import AnswerWrong, NotFound, WaitedTooLong
 from halftone.client.flow import Lost
 from halftone.client.following import ended, told
 from halftone.client.request import Answer
 from halftone.client.sse import EventParser, ServerEvent
+from played_flow import Play, recorded
 
 STORY = recorded("story").body
 JOB = recorded("ingested").json()["id"]
@@ -29,7 +31,7 @@ def test_events_do_not_depend_on_how_bytes_are_cut(cuts: list[int], ending: byte
     expected = list(EventParser().feed(whole + b"\n"))
     parser, stream = EventParser(), whole.replace(b"\n", ending) + ending
     edges = [0, *(min(cut, len(stream)) for cut in cuts), len(stream)]
-    pieces = [stream[low:high] for low, high in zip(edges, edges[1:], strict=False)]
+    pieces = [stream[low:high] for low, high in itertools.pairwise(edges)]
     found = [event for piece in [*pieces, ending] for event in parser.feed(piece)]
     assert found == expected
     assert [event.id for event in found][:2] == ["2", "3"]
@@ -81,7 +83,7 @@ def test_events_without_a_stream_are_an_error() -> None:
 
 def test_a_wait_ends_when_it_was_said_to() -> None:
     """Reads get shorter towards the deadline, so that silence does not carry the wait beyond it."""
-    play = Play([STREAM, *[SILENT, STREAM] * 0, SILENT])
+    play = Play([STREAM, SILENT])
     with pytest.raises(WaitedTooLong, match="it goes on"):
         play.run(ended(play.core, JOB, None, 10.0))
     assert play.now - 1000.0 == pytest.approx(10.0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from played_flow import RECORDED, Play, recorded
 
 from contracts.base import Contract
 from contracts.views import BudgetView, DatasetView, JobView, LedgerEntryView, ModelView, Page
@@ -15,6 +14,7 @@ from halftone.client.errors import AnswerWrong, JobFailed, JobRefused
 from halftone.client.following import require_completed, seen
 from halftone.client.handles import made_by
 from halftone.client.reading import pages, parsed
+from played_flow import RECORDED, Play, recorded
 
 
 @pytest.mark.parametrize(
