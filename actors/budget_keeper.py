@@ -188,7 +188,7 @@ class Ledger:
 def reserve(ledger: Ledger, tx: Transaction, envelope: Envelope, command: ReserveBudget) -> None:
     """Grant or refuse, and pass the job on."""
     run = StepRun(step=command.step, attempt=command.attempt)
-    if command.then.job != command.job or getattr(command.then.spec, "account", None) != command.account:
+    if command.then.job != command.job or getattr(command.then.spec, "account", command.account) != command.account:
         # Granted on one account, it would read the data of another.
         log.error("budget.request_of_another", job=command.job, account=command.account)
         return
@@ -228,9 +228,7 @@ def charge(ledger: Ledger, event: MechanismStarted) -> None:
     entries = ledger.entries(event.account, event.job, run)
     reserved = entries.get(BudgetReserved.VERB)
     if reserved is None:
-        # Nobody knows what it cost, and trying again would not tell: an operator must.
-        log.error("budget.mechanism_without_reservation", job=event.job, account=event.account, attempt=event.attempt)
-        return
+        raise LookupError(f"mechanism of {event.job} started without a reservation")
     if BudgetCharged.VERB in entries:
         return
     cost = Cost(rho=reserved.rho, delta=reserved.delta)

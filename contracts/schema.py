@@ -6,6 +6,7 @@ A declared domain is public knowledge. What was read off the data is a proposal 
 from __future__ import annotations
 
 import datetime as dt
+import sys
 from collections import Counter
 from collections.abc import Callable
 from enum import StrEnum
@@ -39,8 +40,8 @@ BOUNDED = frozenset({ColumnType.INTEGER, ColumnType.NUMBER, ColumnType.DATE, Col
 """Types whose public domain is a range."""
 
 
-LARGEST_BOUND = 1e300
-"""Beyond it, the distance between two bounds may not be a number any more."""
+LARGEST_BOUND = sys.float_info.max
+"""The largest number that a table can hold."""
 LARGEST_CODE = 2**63 - 1
 """The largest integer that a table can hold."""
 _ISO: dict[ColumnType, Callable[[str], dt.date | dt.time]] = {
@@ -93,7 +94,7 @@ class ColumnSchema(Contract):
         parse = _ISO.get(self.type)
         if parse is None:
             if isinstance(bound, str) or not -LARGEST_BOUND <= bound <= LARGEST_BOUND:
-                raise ValueError(f"column {self.name!r}: a bound of type {self.type} is a finite number of at most {LARGEST_BOUND:g}")
+                raise ValueError(f"column {self.name!r}: a bound of type {self.type} is a finite number")
             return
         try:
             parse(bound if isinstance(bound, str) else "")

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 
@@ -225,6 +226,8 @@ def say(line: str) -> None:
 def main() -> int:
     """Run the system with settings from the environment; the exit code says how it ended."""
     multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOAD)
+    # Its imports take a second: they are under way while the broker starts.
+    forkserver.ensure_running()
     settings = Settings.load()
     logs.configure(settings.log_level)
     try:

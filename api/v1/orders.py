@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 
 from api.auth import require
@@ -246,6 +247,8 @@ async def _require_domains(objects: Objects, attestation: Attestation) -> None:
     table = schema.tables[0]
     for column in table.columns:
         # A class of personal data, or being the one key, has values made fresh: no domain is wanted.
+        if isinstance(column.minimum, float) and isinstance(column.maximum, int | float) and math.isinf(column.maximum - column.minimum):
+            raise DomainNotDeclared(f"Column {column.name!r}: its bounds are too far apart to count between.", column=column.name)
         fresh = column.type in _FRESH and (column.pii is not None or table.primary_key == (column.name,))
         if fresh or column.domain_declared or (column.type is ColumnType.TEXT and column.nullable):
             continue
