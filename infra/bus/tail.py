@@ -28,6 +28,8 @@ FETCH_TIMEOUT = 5.0
 """Seconds to wait for the next message of a look."""
 LOOK_EVERY = 2.0
 """Seconds after which the stream is asked, should the news have been lost."""
+AGAIN_AFTER = 0.5
+"""Seconds before the broker is asked again that did not answer."""
 PENDING = 4096
 """News kept while the reader is busy; what is over is fetched again by sequence."""
 
@@ -127,7 +129,7 @@ class Tail:
                 held = [m async for m in self._fetch(max(1, self.position), FETCH)]
             except (NatsError, TimeoutError, OSError) as error:
                 log.info("tail.broker_away", stream=self._stream, error=type(error).__name__)
-                await asyncio.sleep(LOOK_EVERY / 4)
+                await asyncio.sleep(AGAIN_AFTER)
                 return
             batch = self._after_position(held)
             self._checked = connection

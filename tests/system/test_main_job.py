@@ -121,8 +121,10 @@ def test_the_same_idempotency_key_gives_the_same_job(system: System) -> None:
     assert system.post("/v1/jobs", other, expect=409, **{"Idempotency-Key": "only-once"})["code"] == "idempotency-key-reused"
 
 
-def test_the_log_verifies_offline_and_a_changed_byte_is_found(system: System, tmp_path: Path) -> None:
+def test_the_log_verifies_offline_and_a_changed_byte_is_found(system: System, adult: str, synthesized: dict, tmp_path: Path) -> None:
     """The exported log needs nothing of the system; one altered byte is found."""
+    charged = next(e for e in system.get(f"/v1/budgets/{adult}/entries")["items"] if e["kind"] == "charged")
+    system.get(f"/v1/audit/proofs/{charged['event']}")
     assert _halftone("audit", "verify", "--home", str(system.home)).returncode == 0
     assert _halftone("audit", "export", str(tmp_path / "log"), "--home", str(system.home)).returncode == 0
     files = {name: str(tmp_path / "log" / name) for name in ("entries.jsonl", "checkpoint", "public-key")}
