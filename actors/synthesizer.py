@@ -16,7 +16,7 @@ from infra.work.task import Finished, Happened, Task, TaskRefused
 from infra.work.worker import Reporter
 
 if TYPE_CHECKING:
-    from halftone.synthesis.engine import Model
+    from halftone.synthesis.engine import Engine, Model
 
 PARQUET = "application/vnd.apache.parquet"
 BINARY = "application/octet-stream"
@@ -75,14 +75,25 @@ def _measure(task: Task, spec: SynthesizeSpec, reporter: Reporter) -> ObjectId:
     if grant is None:
         raise RuntimeError("a synthesis without a grant reads nothing")
     reporter.advanced("measure", 0.0)
-    schema = _schema(task, spec)
+    schema, chosen, rho = _schema(task, spec), engine(spec.engine), grant.cost.rho
+    _require_measurable(chosen, schema, rho)
+    reporter.opening()
     table = pq.read_table(task.objects.path(spec.source.table), columns=[column.name for column in schema.columns])
-    try:
-        handle = open_handle(table, schema, grant.cost.rho)
-        measured = engine(spec.engine).measure(handle, schema, grant.cost.rho, lambda done, _: reporter.advanced("measure", done / 2))
-    except ValueError as error:
-        raise TaskRefused(getattr(error, "code", "cannot-synthesize"), str(error)) from error
+    measured = chosen.measure(open_handle(table, schema, rho), schema, rho, lambda done, _: reporter.advanced("measure", done / 2))
     return task.objects.put(task.object_id("measurements"), measured.to_bytes(), BINARY, ".measurements")
+
+
+def _require_measurable(chosen: Engine, schema: TableSchema, rho: int) -> None:
+    """Refuse, while nothing is read yet and so nothing charged, what schema and parameters forbid."""
+    from halftone.synthesis.encoding import DomainNotDeclared  # noqa: PLC0415  # heavy
+
+    try:
+        least = chosen.least(schema)
+    except DomainNotDeclared as error:
+        raise TaskRefused(error.code, str(error), column=error.column, declare=error.declare) from error
+    if rho < least:
+        detail = f"epsilon buys a rho of {rho}e-12; engine {chosen.name!r} needs {least}e-12 for these columns: ask for a larger epsilon"
+        raise TaskRefused("epsilon-too-small", detail, parameter="epsilon")
 
 
 def _generate(task: Task, spec: SynthesizeSpec, stored: ObjectId, reporter: Reporter) -> Finished:

@@ -29,7 +29,7 @@ from infra.database.store import Transaction
 from infra.runtime import Runtime, running
 from infra.settings import Settings
 from infra.work.jobs import Busy, Jobs, Lease, job_table
-from infra.work.task import REPORT, RESULTS, Advanced, Broken, Finished, Limits, Measured, Task, result_id
+from infra.work.task import REPORT, RESULTS, Advanced, Broken, Finished, Limits, Measured, Opening, Task, result_id
 
 log = structlog.get_logger()
 
@@ -164,17 +164,19 @@ class Executor:
             match report := REPORT.validate_json(line):
                 case Advanced():
                     await self._tell_progress(lease, report)
-                case Measured():
-                    if not await self._store.write(partial(self._measured, lease, report.object)):
-                        raise WorkerLost("the lease was lost while measuring")
+                case Opening() | Measured():
+                    if not await self._store.write(partial(self._noted, lease, report)):
+                        raise WorkerLost("the lease was lost, or the job is to be cancelled")
                     worker.stdin.write(b"+")
                     await worker.stdin.drain()
                 case Finished() | Broken():
                     return report
         raise WorkerLost(f"ended with code {await worker.wait()}")
 
-    def _measured(self, lease: Lease, measurements: ObjectId, tx: Transaction) -> bool:
-        return self._jobs.measured(tx, lease, measurements)
+    def _noted(self, lease: Lease, report: Opening | Measured, tx: Transaction) -> bool:
+        if isinstance(report, Measured):
+            return self._jobs.measured(tx, lease, report.object)
+        return self._jobs.opening(tx, lease)
 
     async def _write_end(self, lease: Lease, end: Finished | Broken) -> None:
         state = await self._store.write(partial(self._ended, lease, end))

@@ -126,22 +126,9 @@ class Jobs:
         return False
 
     def _start(self, tx: Transaction, envelope: Envelope, row: Row[Any], command: RunJob, lost: int) -> Lease:
-        attempt, token, runs, grant = row.attempt + 1, secrets.token_hex(8), row.mechanism_runs, command.grant
+        attempt, token = row.attempt + 1, secrets.token_hex(8)
         tx.send(self._caused(envelope, JobStarted(job=row.job, attempt=attempt), f"started:{row.job}", attempt))
-        if grant is not None and grant.use is Use.CHARGE and row.measurements is None:
-            runs = grant.attempt
-            started = MechanismStarted(job=row.job, step=grant.step, attempt=runs, account=grant.account)
-            tx.send(self._caused(envelope, started, f"mechanism:{row.job}", runs))
-        self._set(
-            tx,
-            row.job,
-            state=JobState.RUNNING,
-            attempt=attempt,
-            lost=lost,
-            token=token,
-            lease_until=now_ms() + LEASE_MS,
-            mechanism_runs=runs,
-        )
+        self._set(tx, row.job, state=JobState.RUNNING, attempt=attempt, lost=lost, token=token, lease_until=now_ms() + LEASE_MS)
         return Lease(envelope, command, token, attempt, row.measurements)
 
     def renew(self, tx: Transaction, lease: Lease) -> bool:
@@ -161,8 +148,25 @@ class Jobs:
         """Let the next attempt begin at once: this one's worker is gone."""
         self._held(tx, lease, lease_until=0)
 
+    def opening(self, tx: Transaction, lease: Lease) -> bool:
+        """Note that the mechanism starts, and so is charged: the data is opened next. False if the lease is lost, or the job cancelled."""
+        row = self._mine(tx, lease)
+        if row is None or row.cancel_requested:
+            return False
+        self._use_up(tx, row, lease)
+        return True
+
+    def _use_up(self, tx: Transaction, row: Row[Any], lease: Lease) -> None:
+        """Tell that what was granted is used, unless that was told before."""
+        grant = lease.command.grant
+        for run in _unused(row, lease.command):
+            assert grant is not None  # noqa: S101  # what is unused was granted
+            started = MechanismStarted(job=row.job, step=run.step, attempt=run.attempt, account=grant.account)
+            tx.send(self._caused(lease.envelope, started, f"mechanism:{row.job}", run.attempt))
+            self._set(tx, row.job, mechanism_runs=run.attempt)
+
     def measured(self, tx: Transaction, lease: Lease, measurements: ObjectId) -> bool:
-        """Note that measuring is done: no later attempt measures again."""
+        """Note that measuring is done: no later attempt measures again. False if the lease is lost."""
         return self._held(tx, lease, measurements=measurements)
 
     def complete(self, tx: Transaction, lease: Lease, outputs: tuple[Output, ...], events: tuple[Happened, ...]) -> JobState | None:
@@ -176,6 +180,8 @@ class Jobs:
         if row.cancel_requested:
             self._end(tx, lease.envelope, row.job, JobState.CANCELLED, self._cancelled(row, lease.command))
             return JobState.CANCELLED
+        # A worker that came to a result without a word of its start: in doubt, it is charged.
+        self._use_up(tx, row, lease)
         tx.send(*(_outcome(lease, self._source, n, happened) for n, happened in enumerate(events)))
         completed = JobCompleted(job=row.job, attempt=lease.attempt, outputs=outputs)
         self._end(tx, lease.envelope, row.job, JobState.COMPLETED, completed)

@@ -72,6 +72,12 @@ class Advanced(_Line):
     fraction: float = Field(ge=0, le=1)
 
 
+class Opening(_Line):
+    """The mechanism is about to start: the worker waits until the executor has written down that it does, and opens the data then."""
+
+    say: Literal["opening"] = "opening"
+
+
 class Measured(_Line):
     """Noisy measurements are stored; the worker waits until the executor has written that down."""
 
@@ -107,5 +113,5 @@ class Broken(_Line):
     log: str = ""
 
 
-Report = Annotated[Advanced | Measured | Finished | Broken, Field(discriminator="say")]
-REPORT: TypeAdapter[Advanced | Measured | Finished | Broken] = TypeAdapter(Report)
+Report = Annotated[Advanced | Opening | Measured | Finished | Broken, Field(discriminator="say")]
+REPORT: TypeAdapter[Advanced | Opening | Measured | Finished | Broken] = TypeAdapter(Report)

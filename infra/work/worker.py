@@ -14,7 +14,7 @@ from typing import cast
 from contracts.ids import Code, ObjectId
 from contracts.problems import ProblemError
 from infra.process import exit_when_closed
-from infra.work.task import Advanced, Broken, Finished, Measured, Task
+from infra.work.task import Advanced, Broken, Finished, Measured, Opening, Task
 
 REPORT_EVERY = 0.1
 """Seconds between two reports of progress."""
@@ -34,12 +34,17 @@ class Reporter:
             self._last, self._step = now, step
             self.say(Advanced(step=step, fraction=min(1.0, max(0.0, fraction))))
 
+    def opening(self) -> None:
+        """Say that what was granted is about to be used; returns when that is written down, and is charged whatever becomes of the job."""
+        self.say(Opening())
+        os.read(self._acknowledged, 1)
+
     def measured(self, object_id: ObjectId) -> None:
         """Say that measurements are stored; returns when the executor has made a note of them that survives a crash."""
         self.say(Measured(object=object_id))
         os.read(self._acknowledged, 1)
 
-    def say(self, report: Advanced | Measured | Finished | Broken) -> None:
+    def say(self, report: Advanced | Opening | Measured | Finished | Broken) -> None:
         line = memoryview(report.model_dump_json().encode() + b"\n")
         while line:
             line = line[os.write(self._out, line) :]

@@ -190,6 +190,15 @@ async def test_input_at_fault_fails_the_job_with_the_reason(start: Start) -> Non
     assert bench.objects() == kept | {f"{object_id}.json" for object_id in kept}
 
 
+async def test_what_fails_before_the_data_is_opened_is_not_charged(start: Start) -> None:
+    """Parameters or schema were at fault: no mechanism started, and the end says so, which gives the reservation back."""
+    bench, asked = await start("refuse_unopened"), job()
+    assert await bench.handle(asked) is Verdict.DONE
+    sent = await bench.outbox()
+    assert [type(event) for event in sent] == [JobStarted, JobFailed]
+    assert sent[-1].never_started == (StepRun(step="measure"),)  # type: ignore[attr-defined]
+
+
 async def test_a_defect_fails_the_job_and_shows_nothing_of_the_data(start: Start) -> None:
     """What the error said is in the log alone."""
     bench, asked = await start("defect"), job()
@@ -272,7 +281,8 @@ async def test_a_cancellation_that_comes_before_the_worker_ends_the_job(start: S
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", cancelled_meanwhile)
     assert await bench.handle(asked) is Verdict.DONE
-    assert (await bench.outbox())[2:] == [JobCancelled(job=run_of(asked).job, attempt=1)]
+    never = (StepRun(step="measure"),)
+    assert (await bench.outbox())[1:] == [JobCancelled(job=run_of(asked).job, attempt=1, never_started=never)]
 
 
 async def test_a_cancelled_job_whose_executor_died_is_tidied_up(bus: Bus, start: Start) -> None:

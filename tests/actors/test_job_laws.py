@@ -82,11 +82,43 @@ def lease(bench: Bench, envelope: Envelope) -> Lease:
     return taken
 
 
+def open_and_lose(bench: Bench, held: Lease) -> None:
+    """The mechanism starts, and its worker dies."""
+    assert bench.database.do(lambda tx: bench.jobs.opening(tx, held))
+    bench.database.do(lambda tx: bench.jobs.expire(tx, held))
+
+
+def test_a_worker_that_dies_before_it_opens_the_data_costs_nothing(bench: Bench) -> None:
+    """The next attempt uses the same grant: one start, one charge, however often its worker asks."""
+    first = lease(bench, command(1))
+    bench.database.do(lambda tx: bench.jobs.expire(tx, first))
+    taken = lease(bench, command(1))
+    for _ in range(2):
+        assert bench.database.do(lambda tx: bench.jobs.opening(tx, taken))
+    assert [m.attempt for m in bench.sent(MechanismStarted, ReserveBudget)] == [1]  # type: ignore[attr-defined]
+
+
+def test_a_cancelled_job_opens_nothing(bench: Bench) -> None:
+    """The worker that asks too late is not let in, and what was granted is given back."""
+    taken = lease(bench, command(1))
+    bench.cancel()
+    assert not bench.database.do(lambda tx: bench.jobs.opening(tx, taken))
+    bench.database.do(lambda tx: bench.jobs.cancelled(tx, taken))
+    assert bench.sent(MechanismStarted, *ENDS) == [JobCancelled(job=JOB, attempt=1, never_started=(StepRun(step="measure"),))]
+
+
+def test_a_result_without_a_word_of_its_start_is_charged(bench: Bench) -> None:
+    """In doubt, charge: whoever completes on a grant has used it."""
+    taken = lease(bench, command(1))
+    assert bench.database.do(lambda tx: bench.jobs.complete(tx, taken, (), ())) is JobState.COMPLETED
+    assert [type(m) for m in bench.sent(MechanismStarted, *ENDS)] == [MechanismStarted, JobCompleted]
+
+
 def test_a_run_that_left_nothing_is_asked_for_again_and_counted(bench: Bench) -> None:
     """Each worker that dies while measuring costs a charge; the third ends the job, and the budget with it no further."""
     for attempt in range(1, LOST_AT_MOST + 1):
         taken = lease(bench, command(attempt))
-        bench.database.do(lambda tx, held=taken: bench.jobs.expire(tx, held))  # type: ignore[misc]
+        open_and_lose(bench, taken)
         assert bench.take(command(attempt)) is None
     assert [m.attempt for m in bench.sent(MechanismStarted)] == [1, 2, 3]  # type: ignore[attr-defined]
     assert [m.attempt for m in bench.sent(ReserveBudget)] == [2, 3]  # type: ignore[attr-defined]
@@ -97,8 +129,7 @@ def test_a_run_that_left_nothing_is_asked_for_again_and_counted(bench: Bench) ->
 def test_a_request_for_another_run_is_sent_once(bench: Bench) -> None:
     """The command is delivered again before the keeper has answered: it waits, and is no error."""
     first = command(1)
-    taken = lease(bench, first)
-    bench.database.do(lambda tx: bench.jobs.expire(tx, taken))
+    open_and_lose(bench, lease(bench, first))
     assert [bench.take(first) for _ in range(3)] == [None] * 3
     (asked,) = bench.sent(ReserveBudget)
     assert isinstance(asked, ReserveBudget)
@@ -111,8 +142,9 @@ def test_who_has_lost_the_lease_writes_nothing(bench: Bench) -> None:
     bench.pass_lease()
     held = lease(bench, command(None))
     before, sent = bench.row(), len(bench.database.sent())
-    for write, more in (("measured", (new_id("obj"),)), ("renew", ()), ("hand_back", ()), ("expire", ()), ("cancelled", ())):
-        assert not bench.database.do(lambda tx, w=write, m=more: getattr(bench.jobs, w)(tx, stale, *m))  # type: ignore[misc]
+    for write in ("opening", "renew", "hand_back", "expire", "cancelled"):
+        assert not bench.database.do(lambda tx, w=write: getattr(bench.jobs, w)(tx, stale))  # type: ignore[misc]
+    assert not bench.database.do(lambda tx: bench.jobs.measured(tx, stale, new_id("obj")))
     assert bench.database.do(lambda tx: bench.jobs.complete(tx, stale, (), ())) is None
     assert bench.database.do(lambda tx: bench.jobs.fail(tx, stale, "x", None, None)) is None
     assert bench.row() == before
@@ -122,8 +154,7 @@ def test_who_has_lost_the_lease_writes_nothing(bench: Bench) -> None:
 
 def test_a_run_that_was_asked_for_again_is_given_back_on_a_cancellation(bench: Bench) -> None:
     """The edge knows of the first reservation alone; the second, which its executor asked for, is named as well."""
-    first = lease(bench, command(1))
-    bench.database.do(lambda tx: bench.jobs.expire(tx, first))
+    open_and_lose(bench, lease(bench, command(1)))
     assert bench.take(command(1)) is None
     bench.cancel()
     assert bench.sent(JobCancelled) == [JobCancelled(job=JOB, attempt=1, never_started=(StepRun(step="measure", attempt=2),))]
@@ -187,14 +218,17 @@ class JobLaws(RuleBasedStateMachine):
     @initialize(
         kind=st.sampled_from(["charge", "plain", "refused"]),
         troubles=st.lists(st.sampled_from(["late", "expire", "hand_back"]), max_size=3),
+        opened=st.booleans(),
     )
-    def begin(self, kind: str, troubles: list[str]) -> None:
+    def begin(self, kind: str, troubles: list[str], opened: bool) -> None:
         """The first attempts: each is taken up and comes to nothing, before anything else happens."""
         self.commands = [command(None if kind == "plain" else 1, refused=kind == "refused")]
         self.granted = {1} if kind == "charge" else set()
         self._take(self.commands[0])
         for trouble in troubles if self.leases else []:
             self.bench.pass_lease()
+            if opened:
+                self._with(self.leases[-1], "opening")
             if trouble != "late":
                 self._with(self.leases[-1], trouble)
             self._take(self.commands[-1])
@@ -243,8 +277,17 @@ class JobLaws(RuleBasedStateMachine):
 
     @precondition(lambda self: self.leases)
     @rule(data=st.data())
+    def opening(self, data: st.DataObject) -> None:
+        """A worker is about to open the data, perhaps one whose executor has lost the job."""
+        held = data.draw(st.sampled_from(self.leases))
+        assert self._with(held, "opening") == (held is self.holder and not self.cancel_asked)
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data())
     def measured(self, data: st.DataObject) -> None:
         held = data.draw(st.sampled_from(self.leases))
+        if self.measured_at is None and not self._with(held, "opening"):
+            return
         if self._with(held, "measured", new_id("obj")) and self.measured_at is None:
             self.measured_at = len(self.bench.sent(MechanismStarted))
 

@@ -23,6 +23,8 @@ def finish(task: Task, reporter: Reporter) -> Finished:
     """End well, with a table, a line of progress, and an event of its own."""
     spec = task.command.spec
     assert isinstance(spec, SynthesizeSpec)
+    if task.measurements is None:
+        reporter.opening()
     reporter.advanced("draw", 1.0)
     table = task.objects.put(task.object_id("table"), b"rows")
     added = DatasetVersionAdded(dataset=spec.target, version=1, origin=Origin.SYNTHETIC, table=table, job=task.command.job)
@@ -38,9 +40,15 @@ def chatter(task: Task, reporter: Reporter) -> Finished:
     return finish(task, reporter)
 
 
-def refuse(task: Task, _reporter: Reporter) -> Finished:
+def refuse(task: Task, reporter: Reporter) -> Finished:
     """Find the input at fault, with half an output written."""
+    reporter.opening()
     task.objects.put(task.object_id("table"), b"half")
+    raise ColumnMissing("column 'age' is missing", column="age")
+
+
+def refuse_unopened(_task: Task, _reporter: Reporter) -> Finished:
+    """Find the parameters at fault, with nothing opened."""
     raise ColumnMissing("column 'age' is missing", column="age")
 
 
@@ -49,14 +57,16 @@ def defect(_task: Task, _reporter: Reporter) -> Finished:
     raise ZeroDivisionError("secret value 42")
 
 
-def die(task: Task, _reporter: Reporter) -> Finished:
-    """End without a word, with half an output written."""
+def die(task: Task, reporter: Reporter) -> Finished:
+    """End without a word while measuring, with half an output written."""
+    reporter.opening()
     task.objects.put(task.object_id("table"), b"half")
     os._exit(9)
 
 
 def hang(task: Task, reporter: Reporter) -> Finished:
     """Write an output and half of another, say so, and never end."""
+    reporter.opening()
     task.objects.put(task.object_id("model"), b"whole")
     with task.objects.write(task.object_id("table"), "text/plain", ".txt") as draft:
         draft.path.write_bytes(b"half")
@@ -68,6 +78,7 @@ def hang(task: Task, reporter: Reporter) -> Finished:
 def measure_then_die(task: Task, reporter: Reporter) -> Finished:
     """Store measurements, and end; another attempt builds on them."""
     if task.measurements is None:
+        reporter.opening()
         reporter.measured(task.objects.put(task.object_id("measurements"), b"noisy"))
         os._exit(1)
     assert task.objects.read(task.measurements) == b"noisy"

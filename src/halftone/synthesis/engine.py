@@ -82,8 +82,11 @@ class Engine(Protocol):
     description: str
     """One sentence on what it does and when to choose it."""
 
+    def least(self, schema: TableSchema) -> int:
+        """Least rho (in 1e-12) that it can measure a table of this schema with. Raises DomainNotDeclared."""
+
     def measure(self, handle: Measurer, schema: TableSchema, rho: int, progress: Progress = silent) -> Measurements:
-        """Spend at most rho (in 1e-12) of the handle's grant. Raises GrantExceeded, DomainNotDeclared, ValueError for too small a rho."""
+        """Spend at most rho (in 1e-12) of the grant. Raises GrantExceeded, DomainNotDeclared, ValueError for less than the least rho."""
 
     def fit(self, measurements: Measurements, progress: Progress = silent) -> Model:
         """A model from measurements of this engine: deterministic post-processing. Raises ValueError for those of another one."""

@@ -25,8 +25,12 @@ class IndependentEngine:
         "Each column from its own noisy histogram, with no relation between columns: the floor others are shown against."
     )
 
+    def least(self, schema: TableSchema) -> int:
+        """Two units for each column. Raises DomainNotDeclared."""
+        return max(1, 2 * len(Encoding(schema).columns))
+
     def measure(self, handle: Measurer, schema: TableSchema, rho: int, progress: Progress = silent) -> Measurements:
-        """One histogram per column. Raises GrantExceeded, DomainNotDeclared, and ValueError for a rho below two units per column."""
+        """One histogram per column. Raises GrantExceeded, DomainNotDeclared, and ValueError for less than the least rho."""
         handle.require(rho)
         progress(0.0, "measure columns")
         encoding = Encoding(schema)

@@ -36,10 +36,18 @@ class MarginalEngine:
     private: ClassVar[bool] = True
     description: ClassVar[str] = "Noisy columns and pairs of columns, and a mixture of products that agrees with them: the default."
 
+    def least(self, schema: TableSchema) -> int:
+        """Two units for each column out of their share, one for each pair out of theirs. Raises DomainNotDeclared."""
+        columns = len(Encoding(schema).columns)
+        pairs = len(pairs_of(columns))
+        if not pairs:
+            return max(1, 2 * columns)
+        return max(-(-2 * columns * 100 // COLUMNS_PERCENT), -(-pairs * 100 // (100 - COLUMNS_PERCENT)))
+
     def measure(self, handle: Measurer, schema: TableSchema, rho: int, progress: Progress = silent) -> Measurements:
         """Columns, bins read from them, and pairs on those bins.
 
-        Raises GrantExceeded, DomainNotDeclared, and ValueError for a rho that leaves less than two units to a column or one to a pair.
+        Raises GrantExceeded, DomainNotDeclared, and ValueError for less than the least rho.
         """
         handle.require(rho)
         encoding = Encoding(schema)

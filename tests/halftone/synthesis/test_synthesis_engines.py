@@ -277,6 +277,21 @@ def test_too_little_rho_is_refused_in_words(name: str) -> None:
         engine(name).measure(open_handle(people(50), SCHEMA, RHO), TableSchema(columns=(ColumnSchema(name="age", type=T.INTEGER),)), RHO)
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("columns", [1, 2, 5, 6])
+def test_the_least_rho_is_enough(name: str, columns: int) -> None:
+    """What is known before the data is opened is all that can forbid measuring: at the least rho, every table can be measured."""
+    schema = TableSchema(columns=SCHEMA.columns[-columns:])
+    chosen = engine(name)
+    least = chosen.least(schema)
+    for rows in (0, 1, 500):
+        measured = chosen.measure(open_handle(people(rows), schema, least), schema, least)
+        assert sum(mechanism.rho for mechanism in measured.mechanisms) <= least
+    if name == "independent" and columns > 1:
+        with pytest.raises(ValueError, match="rho"):
+            chosen.measure(open_handle(people(50), schema, least), schema, len(schema.columns) - 2)
+
+
 def test_a_mixture_learns_a_relation_from_pairs() -> None:
     """Two columns that are equal, exactly measured: the fitted pair is within 0.02 of the truth in every cell. Deterministic."""
     truth = np.diag([0.5, 0.3, 0.2]).astype(np.float32)
