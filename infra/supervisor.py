@@ -1,6 +1,6 @@
 """The composition root: starts the broker, the actors and the edge, watches over them, and stops them in order.
 
-Run as ``python -m infra.supervisor``; settings come from the environment.
+Run as ``python -m infra``; settings come from the environment.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 import time
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 
@@ -33,8 +32,6 @@ log = structlog.get_logger()
 
 ENTRIES = {**{str(actor): f"actors.{actor}:run" for actor in Actor}, "edge": "api.server:run_edge"}
 """Every process and the coroutine it runs, found by name: nothing else of the project knows them all."""
-PRELOAD = ["infra.runtime", "infra.work.executor", "infra.bus.control", "contracts.envelope", "structlog", "cryptography.hazmat.primitives"]
-"""Imported once, in the process that the others are forked from. Nothing here may start a thread."""
 READY_SECONDS = 30.0
 GRACE_SECONDS = 10.0
 SLOWEST_RESTART = 30.0
@@ -225,9 +222,6 @@ def say(line: str) -> None:
 
 def main() -> int:
     """Run the system with settings from the environment; the exit code says how it ended."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOAD)
-    # Its imports take a second: they are under way while the broker starts.
-    forkserver.ensure_running()
     settings = Settings.load()
     logs.configure(settings.log_level)
     try:
@@ -236,7 +230,3 @@ def main() -> int:
         sys.stderr.write(f"halftone: {error}\n")
         return 1
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -34,7 +34,7 @@ def up(
     given = {"HOME": settings.home, "HOST": settings.host, "PORT": settings.port, "NATS_PORT": settings.nats_port}
     environment = os.environ | {f"HALFTONE_{name}": str(value) for name, value in given.items()}
     # Replaces this process: what the supervisor forks from must not carry a command line's imports.
-    os.execve(sys.executable, [sys.executable, "-m", "infra.supervisor"], environment)  # noqa: S606  # no shell is wanted
+    os.execve(sys.executable, [sys.executable, "-m", "infra"], environment)  # noqa: S606  # no shell is wanted
 
 
 def demo(

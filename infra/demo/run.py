@@ -64,7 +64,7 @@ async def _system(home: Path) -> AsyncIterator[str]:
     """Start everything in processes of its own, on free ports; stop it as Ctrl-C would."""
     environment = os.environ | {"HALFTONE_HOME": str(home), "HALFTONE_PORT": "0", "HALFTONE_NATS_PORT": "0", "HALFTONE_HOST": "127.0.0.1"}
     environment.pop("HALFTONE_ADMIN_TOKEN", None)
-    command = (sys.executable, "-m", "infra.supervisor")
+    command = (sys.executable, "-m", "infra")
     system = await asyncio.create_subprocess_exec(*command, env=environment, stdout=asyncio.subprocess.PIPE)
     try:
         yield await asyncio.wait_for(_url(system), START_SECONDS)

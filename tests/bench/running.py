@@ -34,9 +34,7 @@ async def system(home: Path | None = None) -> AsyncIterator[Running]:
         home = home or Path(temporary)
         began = time.monotonic()
         environment = os.environ | {"HALFTONE_HOME": str(home), "HALFTONE_PORT": "0", "HALFTONE_NATS_PORT": "0"}
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "infra.supervisor", env=environment, stdout=asyncio.subprocess.PIPE
-        )
+        process = await asyncio.create_subprocess_exec(sys.executable, "-m", "infra", env=environment, stdout=asyncio.subprocess.PIPE)
         try:
             assert process.stdout is not None
             line = ""

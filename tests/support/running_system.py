@@ -31,9 +31,7 @@ class System:
     def start(self) -> None:
         environment = os.environ | {"HALFTONE_HOME": str(self.home), "HALFTONE_PORT": "0"}
         environment.pop("HALFTONE_ADMIN_TOKEN", None)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "infra.supervisor"], env=environment, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY
-        )
+        self.process = subprocess.Popen([sys.executable, "-m", "infra"], env=environment, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
         self.said: list[str] = []
         assert self.process.stdout is not None
         for line in self.process.stdout:

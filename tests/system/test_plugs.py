@@ -126,7 +126,7 @@ def test_a_second_system_on_the_same_home_is_refused(system: System) -> None:
     """Two writers of one home would lose what they hold; the second says what to do."""
     environment = {"HALFTONE_HOME": str(system.home), "HALFTONE_PORT": "0", "PATH": "/usr/bin:/bin"}
     second = subprocess.run(
-        [sys.executable, "-m", "infra.supervisor"], env=environment, capture_output=True, text=True, check=False, timeout=30, cwd=REPOSITORY
+        [sys.executable, "-m", "infra"], env=environment, capture_output=True, text=True, check=False, timeout=30, cwd=REPOSITORY
     )
     assert second.returncode == 1
     assert "another halftone runs on" in second.stderr
