@@ -43,6 +43,7 @@ def job_table(metadata: MetaData) -> Table:
         Column("state", Text, nullable=False),
         Column("attempt", Integer, nullable=False, comment="times the job was taken up"),
         Column("lost", Integer, nullable=False, comment="attempts that ended without a word: the worker or its executor died"),
+        Column("granted", Integer, nullable=False, comment="the last run of its mechanism that was taken up with a grant"),
         Column("mechanism_runs", Integer, nullable=False, comment="times its mechanism started, each one charged"),
         Column("measurements", Text, comment="object with noisy measurements: a later attempt builds on them"),
         Column("token", Text, comment="fences off whoever held the lease before"),
@@ -72,7 +73,8 @@ class Jobs:
     def __init__(self, table: Table, source: str) -> None:
         self._source = source
         this = table.c.job == bindparam("key")
-        self._insert = Prepared(insert(table), ["job", "state", "attempt", "lost", "mechanism_runs", "lease_until", "cancel_requested"])
+        known = ["job", "state", "attempt", "lost", "granted", "mechanism_runs", "lease_until", "cancel_requested"]
+        self._insert = Prepared(insert(table), known)
         self._read = Prepared(select(table).where(this))
         self._update = PreparedUpdate(table, this)
         held = (table.c.token == bindparam("held")) & (table.c.state == bindparam("running"))
@@ -107,7 +109,7 @@ class Jobs:
     def _paid(self, tx: Transaction, envelope: Envelope, row: Row[Any], command: RunJob, lost: int) -> bool:
         """Whether the mechanism may run; if what was granted has been used up by a run that left nothing, ask for more."""
         grant = command.grant
-        if grant is None or grant.use is not Use.CHARGE or row.measurements is not None or row.mechanism_runs < grant.attempt:
+        if grant is None or grant.use is not Use.CHARGE or row.measurements is not None or _unused(row, command):
             return True
         again = ReserveBudget(
             account=grant.account,
@@ -128,7 +130,9 @@ class Jobs:
     def _start(self, tx: Transaction, envelope: Envelope, row: Row[Any], command: RunJob, lost: int) -> Lease:
         attempt, token = row.attempt + 1, secrets.token_hex(8)
         tx.send(self._caused(envelope, JobStarted(job=row.job, attempt=attempt), f"started:{row.job}", attempt))
-        self._set(tx, row.job, state=JobState.RUNNING, attempt=attempt, lost=lost, token=token, lease_until=now_ms() + LEASE_MS)
+        held = {"token": token, "lease_until": now_ms() + LEASE_MS}
+        granted = max(row.granted, _charged_run(command))
+        self._set(tx, row.job, state=JobState.RUNNING, attempt=attempt, lost=lost, granted=granted, **held)
         return Lease(envelope, command, token, attempt, row.measurements)
 
     def renew(self, tx: Transaction, lease: Lease) -> bool:
@@ -247,7 +251,7 @@ class Jobs:
         return row
 
     def _new(self, tx: Transaction, job: JobId) -> Row[Any]:
-        nothing = {"attempt": 0, "lost": 0, "mechanism_runs": 0, "lease_until": 0, "cancel_requested": False}
+        nothing = {"attempt": 0, "lost": 0, "granted": 0, "mechanism_runs": 0, "lease_until": 0, "cancel_requested": False}
         self._insert.run(tx.connection, job=job, state=JobState.QUEUED, **nothing)
         row = self._row(tx, job)
         assert row is not None  # noqa: S101  # inserted just above
@@ -266,11 +270,16 @@ class Jobs:
 
 
 def _unused(row: Row[Any], command: RunJob) -> tuple[StepRun, ...]:
-    """The reservation that came with the command, if its mechanism did not run."""
-    grant = command.grant
-    if grant is None or grant.use is not Use.CHARGE or row.mechanism_runs >= grant.attempt:
+    """What was granted and not used. An earlier command may come again while a later one's grant is open."""
+    run = max(row.granted, _charged_run(command))
+    if command.grant is None or run <= row.mechanism_runs:
         return ()
-    return (StepRun(step=grant.step, attempt=grant.attempt),)
+    return (StepRun(step=command.grant.step, attempt=run),)
+
+
+def _charged_run(command: RunJob) -> int:
+    """The run of the mechanism that a command pays for; 0 for none."""
+    return command.grant.attempt if command.grant is not None and command.grant.use is Use.CHARGE else 0
 
 
 def _next_run(command: CancelJob, runs: int) -> tuple[StepRun, ...]:

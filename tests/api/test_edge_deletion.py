@@ -133,6 +133,7 @@ async def test_what_depends_on_a_dataset_is_named(system: Any) -> None:
     dataset = await free(system)
     made, target = await synthesized(system, dataset)
     running = (await system.http.post("/v1/jobs", json={"kind": "synthesize", "dataset": dataset, "epsilon": 1})).json()
+    assert (await system.http.get(f"/v1/jobs/{running['id']}?min_seq={running['sequence']}")).status_code == 200
     document = await system.problem(await system.http.delete(f"/v1/datasets/{dataset}"), 409, "dataset-in-use")
     other = running["links"]["dataset"].rsplit("/", 1)[1]
     assert {kind: set(ids) for kind, ids in document["dependents"].items()} == {

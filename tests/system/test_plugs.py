@@ -60,7 +60,7 @@ def test_cancelling_ends_the_worker_within_two_seconds_and_leaves_nothing(system
 def test_a_worker_killed_after_measuring_is_tried_again_and_charged_once(system: System, wide: tuple[bytes, dict]) -> None:
     """The charge belongs to the mechanism, not to the process that ran it."""
     dataset = system.dataset(wide[0] + b"\n" + b",".join([b"1"] * COLUMNS), wide[1])
-    job = system.post("/v1/jobs", {"kind": "synthesize", "dataset": dataset, "epsilon": 0.5, "rows": 3_000_000})["id"]
+    job = system.post("/v1/jobs", {"kind": "synthesize", "dataset": dataset, "epsilon": 0.5, "rows": 1_000_000})["id"]
     (worker,) = eventually(system.workers)
     eventually(lambda: (system.get(f"/v1/jobs/{job}")["progress"] or {}).get("step") in {"fit", "draw"})
     worker.kill()
@@ -101,7 +101,7 @@ def test_a_stopped_system_finds_everything_again(own_system: System, wide: tuple
 def test_a_job_in_flight_when_the_system_stops_is_done_after_the_next_start(own_system: System, wide: tuple[bytes, dict]) -> None:
     """What was promised is kept, though the worker was ended half-way."""
     dataset = own_system.dataset(*wide)
-    job = own_system.post("/v1/jobs", {"kind": "synthesize", "dataset": dataset, "epsilon": 0.5, "rows": 3_000_000})["id"]
+    job = own_system.post("/v1/jobs", {"kind": "synthesize", "dataset": dataset, "epsilon": 0.5, "rows": 1_000_000})["id"]
     eventually(lambda: (own_system.get(f"/v1/jobs/{job}")["progress"] or {}).get("step") in {"fit", "draw"})
     assert own_system.stop() == 0
     own_system.start()
