@@ -44,6 +44,8 @@ class Runtime:
         self.stopping = asyncio.Event()
         self.failing: set[str] = set()
         """Tasks that are down right now: while there are any, the process is not ready."""
+        self.afterwards: list[Callable[[], None]] = []
+        """What is to be closed once no task runs any more."""
         self._group: set[asyncio.Task[None]] = set()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -96,6 +98,8 @@ class Runtime:
                 task.cancel()
             _, running = await asyncio.wait(running, timeout=1)
         self._failure.cancel()
+        for close in self.afterwards:
+            close()
         with contextlib.suppress(Exception):
             await self.client.close()
         await self.store.close()

@@ -6,7 +6,7 @@ from nats.js import JetStreamContext
 from nats.js.api import StreamConfig
 from nats.js.errors import NotFoundError
 
-from infra.bus.topology import DURABLES, STREAMS, Durable
+from infra.bus.topology import ACK_WAIT, DURABLES, STREAMS, Durable
 
 
 class DestructiveChange(RuntimeError):
@@ -35,8 +35,11 @@ async def _stream(js: JetStreamContext, wanted: StreamConfig) -> None:
 
 
 async def ensure_durable(js: JetStreamContext, durable: Durable) -> None:
-    """Make a durable, or leave the one that is there: its cursor is worth more than a changed setting."""
+    """Make a durable. Of one that is there the cursor stays, and so does everything but how long it waits for an acknowledgement."""
     try:
-        await js.consumer_info(durable.stream, durable.name)
+        held = (await js.consumer_info(durable.stream, durable.name)).config
     except NotFoundError:
         await js.add_consumer(durable.stream, durable.consumer())
+        return
+    if held.ack_wait != ACK_WAIT:
+        await js.add_consumer(durable.stream, held.evolve(ack_wait=ACK_WAIT))

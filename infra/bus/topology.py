@@ -23,8 +23,11 @@ from contracts.jobs import Actor
 MAX_COMMAND_BYTES = 256 * 1024
 DUPLICATE_WINDOW = 600.0
 """Seconds in which the broker knows a message id again; the inbox covers what is older."""
-ACK_WAIT = 30.0
-"""Seconds after which an unacknowledged message is delivered again; a running job says ``in_progress`` every third of it."""
+ACK_WAIT = 4.0
+"""Seconds after which an unacknowledged message is delivered again; a running job says ``in_progress`` every quarter of it.
+
+Short, so that the work of a process that was killed goes on soon. A message that comes again while it is at work does no harm.
+"""
 EXECUTORS = (Actor.INGESTOR, Actor.SYNTHESIZER, Actor.EVALUATOR)
 
 

@@ -26,6 +26,7 @@ from infra.bus.control import serve
 from infra.bus.runs import Delivery, RunLoop, Verdict
 from infra.bus.topology import ACK_WAIT, ctl_durable, run_durable
 from infra.database.store import Transaction
+from infra.instance import Instance
 from infra.runtime import Runtime, running
 from infra.settings import Settings
 from infra.work.jobs import Busy, Jobs, Lease, job_table
@@ -33,7 +34,8 @@ from infra.work.task import REPORT, RESULTS, Advanced, Broken, Finished, Limits,
 
 log = structlog.get_logger()
 
-HEARTBEAT_SECONDS = ACK_WAIT / 3
+BEAT_SECONDS = ACK_WAIT / 4
+"""Between two signs of life to broker and database, while there are jobs at work."""
 LINE_BYTES = 16 << 20
 """Longest report of a worker."""
 
@@ -52,7 +54,11 @@ class Executor:
     def __init__(self, runtime: Runtime, actor: Actor, entry: str) -> None:
         self._runtime, self._actor, self._entry = runtime, actor, entry
         self._store = runtime.store
-        self._jobs = Jobs(runtime.store.metadata.tables["jobs"], runtime.source)
+        self._instance = Instance(runtime.home)
+        runtime.afterwards.append(self._instance.close)
+        self._jobs = Jobs(runtime.store.metadata.tables["jobs"], runtime.source, self._instance.id, self._instance.is_gone)
+        self._held: dict[JobId, tuple[Lease, Delivery]] = {}
+        self._working = asyncio.Event()
         self._workers: dict[JobId, asyncio.subprocess.Process] = {}
 
     async def serve(self) -> None:
@@ -60,6 +66,7 @@ class Executor:
         runtime = self._runtime
         await runtime.client.subscribe(subjects.CANCEL_ALL, cb=self._hear_cancel)
         runs = RunLoop(runtime, run_durable(self._actor), self._handle, _light)
+        runtime.keep("heartbeat", self._beat)
         runtime.keep("runs", partial(runs.run, runtime.settings.slots))
         runtime.keep("control", partial(serve, runtime, {ctl_durable(self._actor): self._cancel}))
         runtime.ready()
@@ -73,12 +80,15 @@ class Executor:
         if _light(command):
             await self._store.write(partial(self._noop, envelope, command))
             return Verdict.DONE
+        if command.job in self._held:
+            # Delivered again while it is at work here: this process had no time to tell the broker that it lives.
+            return Verdict.LATER
         try:
             lease = await self._store.write(lambda tx: self._jobs.take(tx, envelope, command))
         except Busy:
             return Verdict.LATER
         if lease is None:
-            await self._tidy(command)
+            await self._tidy(command.job)
             return Verdict.DONE
         return await self._attempt(lease, delivery)
 
@@ -89,7 +99,9 @@ class Executor:
             self._jobs.complete(tx, lease, (), ())
 
     async def _attempt(self, lease: Lease, delivery: Delivery) -> Verdict:
-        heartbeat = asyncio.create_task(self._heartbeat(lease, delivery))
+        job = lease.command.job
+        self._held[job] = lease, delivery
+        self._working.set()
         try:
             end = await self._work(lease)
             await self._write_end(lease, end)
@@ -97,10 +109,14 @@ class Executor:
             await asyncio.shield(self._store.write(lambda tx: self._jobs.hand_back(tx, lease)))
             raise
         except (WorkerLost, OSError) as error:
-            log.warning("worker.lost", job=lease.command.job, attempt=lease.attempt, error=str(error))
+            log.warning("worker.lost", job=job, attempt=lease.attempt, error=str(error))
             return await self._after_loss(lease)
+        except Exception:
+            # A defect of ours: whether it is tried again is decided by how often that was, not by a lease that nobody holds.
+            await self._store.write(lambda tx: self._jobs.expire(tx, lease))
+            raise
         finally:
-            heartbeat.cancel()
+            self._held.pop(job, None)
         return Verdict.DONE
 
     async def _after_loss(self, lease: Lease) -> Verdict:
@@ -116,7 +132,7 @@ class Executor:
         ended = await self._store.write(change)
         if not ended:
             return Verdict.LATER
-        await self._tidy(lease.command)
+        await self._tidy(lease.command.job)
         return Verdict.DONE
 
     async def _work(self, lease: Lease) -> Finished | Broken:
@@ -186,10 +202,10 @@ class Executor:
         kept = {output.object for output in end.outputs} if isinstance(end, Finished) and state is JobState.COMPLETED else set()
         await self._clear_all(lease.command.job, lease.attempt, kept)
 
-    async def _tidy(self, command: RunJob) -> None:
+    async def _tidy(self, job: JobId) -> None:
         """Remove what a job left that ended without a result, also where whoever ended it died before doing so."""
-        attempts = await self._store.write(lambda tx: self._jobs.given_up(tx, command.job))
-        await self._clear_all(command.job, attempts)
+        attempts = await self._store.write(lambda tx: self._jobs.given_up(tx, job))
+        await self._clear_all(job, attempts)
 
     async def _clear_all(self, job: JobId, attempts: int, kept: AbstractSet[ObjectId] = frozenset()) -> None:
         """Remove what any attempt wrote that nobody will refer to."""
@@ -208,14 +224,24 @@ class Executor:
         traceback = objects.put(task.object_id("log"), end.log.encode(), "text/plain; charset=utf-8", ".log")
         return self._jobs.fail(tx, lease, end.code, problem, traceback)
 
-    async def _heartbeat(self, lease: Lease, delivery: Delivery) -> None:
-        """Tell broker and database that work goes on; a lease that is lost ends the worker."""
+    async def _beat(self) -> None:
+        """Tell broker and database, for ever, that work goes on, while it does; a lease that is lost ends its worker."""
         while True:
-            await asyncio.sleep(HEARTBEAT_SECONDS)
-            with contextlib.suppress(NatsError, OSError):
-                await delivery.alive()
-            if not await self._store.write(lambda tx: self._jobs.renew(tx, lease)):
+            await self._working.wait()
+            await asyncio.sleep(BEAT_SECONDS)
+            held = list(self._held.values())
+            if not held:
+                self._working.clear()
+                continue
+            for _, delivery in held:
+                with contextlib.suppress(NatsError, OSError):
+                    await delivery.alive()
+            for lease in await self._store.write(partial(self._renew, [lease for lease, _ in held])):
                 self._kill(lease.command.job)
+
+    def _renew(self, leases: list[Lease], tx: Transaction) -> list[Lease]:
+        """Those that are lost, or whose job is to be cancelled."""
+        return [lease for lease in leases if not self._jobs.renew(tx, lease)]
 
     async def _tell_progress(self, lease: Lease, report: Advanced) -> None:
         job = lease.command.job
@@ -231,11 +257,14 @@ class Executor:
         def change(tx: Transaction) -> bool:
             return tx.first_time(envelope.id) and self._jobs.cancel(tx, envelope, command)
 
-        if await self._store.write(change):
-            self._kill(command.job)
-            # Another instance may hold the job; should it not hear, it finds the request at its next heartbeat.
-            with contextlib.suppress(NatsError, OSError):
-                await self._runtime.client.publish(subjects.cancel(command.job), b"")
+        if not await self._store.write(change):
+            # It may have ended here, after attempts of which nobody is left to remove what they wrote.
+            await self._tidy(command.job)
+            return
+        self._kill(command.job)
+        # Another instance may hold the job; should it not hear, it finds the request at its next heartbeat.
+        with contextlib.suppress(NatsError, OSError):
+            await self._runtime.client.publish(subjects.cancel(command.job), b"")
 
     async def _hear_cancel(self, message: Msg) -> None:
         self._kill(subjects.job_of(message.subject))

@@ -6,6 +6,7 @@ Everything here runs inside a transaction. A lease with a fencing token makes on
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,12 +25,13 @@ from contracts.events import (
 )
 from contracts.ids import Code, JobId, ObjectId, derived_message_id
 from contracts.jobs import JobState, Output, StepRun, Use
-from infra.bus.topology import ACK_WAIT
 from infra.database.prepared import Prepared, PreparedUpdate
 from infra.database.store import Transaction, now_ms
+from infra.instance import InstanceId
 from infra.work.task import Happened
 
-LEASE_MS = int(ACK_WAIT * 1000)
+LEASE_MS = 15_000
+"""For how long a lease holds that is not renewed. An owner that is known to be gone loses its leases at once."""
 LOST_AT_MOST = 3
 """Attempts that may end without a word before a job is given up: what ends a worker three times is the job."""
 
@@ -47,6 +49,7 @@ def job_table(metadata: MetaData) -> Table:
         Column("mechanism_runs", Integer, nullable=False, comment="times its mechanism started, each one charged"),
         Column("measurements", Text, comment="object with noisy measurements: a later attempt builds on them"),
         Column("token", Text, comment="fences off whoever held the lease before"),
+        Column("owner", Text, comment="instance that holds the lease"),
         Column("lease_until", Integer, nullable=False, comment="ms since 1970"),
         Column("cancel_requested", Boolean, nullable=False),
     )
@@ -70,8 +73,11 @@ class Busy(Exception):
 class Jobs:
     """The transitions of job rows. Each takes the transaction it happens in."""
 
-    def __init__(self, table: Table, source: str) -> None:
-        self._source = source
+    def __init__(
+        self, table: Table, source: str, instance: InstanceId = "", is_gone: Callable[[InstanceId | None], bool] = lambda _: False
+    ) -> None:
+        """``instance``: who takes leases; ``is_gone``: whether another, who holds one, is known to have ended."""
+        self._source, self._instance, self._is_gone = source, instance, is_gone
         this = table.c.job == bindparam("key")
         known = ["job", "state", "attempt", "lost", "granted", "mechanism_runs", "lease_until", "cancel_requested"]
         self._insert = Prepared(insert(table), known)
@@ -85,7 +91,7 @@ class Jobs:
         row = self._row(tx, command.job) or self._new(tx, command.job)
         if JobState(row.state).terminal:
             return None
-        if row.state == JobState.RUNNING and row.lease_until > now_ms():
+        if self._leased(row):
             raise Busy(command.job)
         if row.cancel_requested:
             self._end(tx, envelope, row.job, JobState.CANCELLED, self._cancelled(row, command))
@@ -120,7 +126,7 @@ class Jobs:
             attempt=row.mechanism_runs + 1,
             then=command.model_copy(update={"grant": None}),
         )
-        self._set(tx, row.job, state=JobState.QUEUED, lost=lost, lease_until=0)
+        self._set(tx, row.job, state=JobState.QUEUED, lost=lost, owner=None, lease_until=0)
         asked = self._caused(envelope, again, f"reserve:{row.job}", again.attempt)
         # The command may come again before the keeper has answered.
         if not tx.has_sent(asked.id):
@@ -130,7 +136,7 @@ class Jobs:
     def _start(self, tx: Transaction, envelope: Envelope, row: Row[Any], command: RunJob, lost: int) -> Lease:
         attempt, token = row.attempt + 1, secrets.token_hex(8)
         tx.send(self._caused(envelope, JobStarted(job=row.job, attempt=attempt), f"started:{row.job}", attempt))
-        held = {"token": token, "lease_until": now_ms() + LEASE_MS}
+        held = {"token": token, "owner": self._instance, "lease_until": now_ms() + LEASE_MS}
         granted = max(row.granted, _charged_run(command))
         self._set(tx, row.job, state=JobState.RUNNING, attempt=attempt, lost=lost, granted=granted, **held)
         return Lease(envelope, command, token, attempt, row.measurements)
@@ -141,7 +147,7 @@ class Jobs:
 
     def hand_back(self, tx: Transaction, lease: Lease) -> None:
         """Give the job up unfinished, for somebody else to take at once: nothing was lost."""
-        self._held(tx, lease, lease_until=0, state=JobState.QUEUED, token=None)
+        self._held(tx, lease, lease_until=0, state=JobState.QUEUED, token=None, owner=None)
 
     def cancel_requested(self, tx: Transaction, lease: Lease) -> bool:
         """Whether somebody asked for the job's end while it ran."""
@@ -214,8 +220,8 @@ class Jobs:
     def cancel(self, tx: Transaction, envelope: Envelope, command: CancelJob) -> bool:
         """Cancel a job wherever it stands; true if a worker may be at it."""
         row = self._row(tx, command.job)
-        if row is None or row.state == JobState.QUEUED:
-            # Not taken up yet: it ends here, and the run command, when it comes, finds it ended.
+        if row is None or row.state == JobState.QUEUED or (row.state == JobState.RUNNING and not self._leased(row)):
+            # Nobody is at it: it ends here, and the run command, when it comes, finds it ended.
             runs = row.mechanism_runs if row is not None else 0
             never = tuple(run for run in command.reserved if run.attempt > runs) or _next_run(command, runs)
             attempt = row.attempt if row is not None else 0
@@ -228,6 +234,10 @@ class Jobs:
         self._set(tx, command.job, cancel_requested=True)
         return True
 
+    def _leased(self, row: Row[Any]) -> bool:
+        """Whether somebody works on the job who may still be alive."""
+        return row.state == JobState.RUNNING and row.lease_until > now_ms() and not self._is_gone(row.owner)
+
     def given_up(self, tx: Transaction, job: JobId) -> int:
         """Attempts at a job that ended without a result, and so may have left something behind; 0 for any other job."""
         row = self._row(tx, job)
@@ -237,7 +247,7 @@ class Jobs:
         return JobCancelled(job=row.job, attempt=row.attempt, never_started=_unused(row, command))
 
     def _end(self, tx: Transaction, envelope: Envelope, job: JobId, state: JobState, event: Any) -> None:
-        self._set(tx, job, state=state, token=None, lease_until=0)
+        self._set(tx, job, state=state, token=None, owner=None, lease_until=0)
         # One id for every way to end: a second end of the same job cannot enter the outbox.
         ended = derived_message_id(job, "end", 0)
         tx.send(Envelope.wrap(event, envelope.context, source=self._source, message_id=ended, causation=envelope.id))

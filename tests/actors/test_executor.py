@@ -33,7 +33,7 @@ from infra.home import Home
 from infra.runtime import Runtime, running
 from infra.settings import Settings
 from infra.work.executor import Executor
-from infra.work.jobs import LOST_AT_MOST, job_table
+from infra.work.jobs import LEASE_MS, LOST_AT_MOST, job_table
 from tests.conftest import PATIENCE, Bus, Heard, Keep
 
 ENDS = (JobCompleted, JobFailed, JobCancelled, JobRefused)
@@ -391,3 +391,64 @@ async def test_a_command_of_another_kind_is_buried_with_its_reason(bus: Bus, sta
     await bench.heard.until(JobCompleted, job=run_of(asked).job)
     info = await js.consumer_info(subjects.COMMANDS, run_durable(Actor.SYNTHESIZER).name)
     assert info.num_pending == 0
+
+
+@contextlib.asynccontextmanager
+async def executor_process(settings: Settings) -> AsyncIterator[asyncio.subprocess.Process]:
+    """An executor of its own, whose workers hang; killed at the end at the latest."""
+    environment = {**os.environ, "HALFTONE_HOME": str(settings.home)}
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", SERVE, env=environment)
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+async def test_a_job_of_an_executor_that_was_killed_is_taken_over_at_once(
+    bus: Bus, heard: Heard, start: Start, settings: Settings, keep: Keep
+) -> None:
+    """The kernel tells that it is gone: nobody waits for its lease to run out, and another instance goes on with the next attempt."""
+    progress, edge, asked = await progress_of(bus), await bus.connect("edge"), job(attempt=None)
+    async with executor_process(settings) as executor:
+        await publish(edge, asked)
+        await asyncio.wait_for(progress.get(), PATIENCE)
+        executor.kill()
+        await executor.wait()
+        began = time.monotonic()
+    bench = await start("finish")
+    keep(bench.executor.serve())
+    (done,) = await heard.until(JobCompleted, job=run_of(asked).job)
+    assert done.attempt == 2
+    assert time.monotonic() - began < LEASE_MS / 1000
+
+
+async def test_a_job_of_an_executor_that_was_killed_is_cancelled_at_once(bus: Bus, start: Start, settings: Settings) -> None:
+    """Nobody is at it, and so it ends where the cancellation is read; what the attempt had written is removed."""
+    progress, edge, asked = await progress_of(bus), await bus.connect("edge"), job()
+    async with executor_process(settings) as executor:
+        await publish(edge, asked)
+        await asyncio.wait_for(progress.get(), PATIENCE)
+        executor.kill()
+        await executor.wait()
+    bench = await start("finish")
+    assert bench.objects() != set()
+    await bench.executor._cancel(cancellation(asked))
+    ended = [e for e in await bench.outbox() if isinstance(e, ENDS)]
+    assert [(type(e), e.never_started) for e in ended] == [(JobCancelled, (StepRun(step="measure", attempt=2),))]  # type: ignore[union-attr]
+    assert bench.objects() == set()
+    assert await bench.handle(asked) is Verdict.DONE
+
+
+async def test_a_job_that_is_at_work_elsewhere_is_left_alone(bus: Bus, start: Start) -> None:
+    """Two instances live: the second waits, and does not take over what the first has."""
+    first, second, asked, progress = await start("hang"), await start("finish"), job(attempt=None), await progress_of(bus)
+    handling = asyncio.create_task(first.handle(asked))
+    await asyncio.wait_for(progress.get(), PATIENCE)
+    assert await second.handle(asked) is Verdict.LATER
+    assert await first.handle(asked) is Verdict.LATER
+    handling.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await handling
+    assert await second.handle(asked) is Verdict.DONE

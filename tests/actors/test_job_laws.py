@@ -163,7 +163,7 @@ class JobLaws(RuleBasedStateMachine):
             return
         row, ends = self.bench.row(), self.bench.sent(*ENDS)
         at_work = self.bench.cancel()
-        assert at_work == (row is not None and row.state == JobState.RUNNING)
+        assert at_work == (row is not None and row.state == JobState.RUNNING and row.lease_until > self.bench.now)
         if ends:
             assert self.bench.sent(*ENDS) == ends
         self.cancel_asked = self.cancel_asked or not ends
