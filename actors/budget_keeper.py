@@ -11,7 +11,6 @@ from fractions import Fraction
 from functools import partial
 from typing import Any
 
-import structlog
 from sqlalchemy import BigInteger, Column, Integer, MetaData, Row, Table, Text, UniqueConstraint, bindparam, select, update
 from sqlalchemy.dialects.sqlite import insert
 
@@ -36,14 +35,14 @@ from contracts.ids import AccountId, Code, JobId
 from contracts.jobs import Actor, Grant, Refusal, StepRun, Use
 from halftone.privacy.conversion import budget_limit
 from infra.bus.control import serve
-from infra.bus.runs import Delivery, EventLoop, Verdict
+from infra.bus.retries import Given, Hopeless, Verdict
+from infra.bus.runs import Delivery, EventLoop
 from infra.bus.topology import KEEPER_EVENTS, ctl_durable
 from infra.database.prepared import Prepared
 from infra.database.store import Transaction, now_ms
 from infra.runtime import running
 from infra.settings import Settings
 
-log = structlog.get_logger()
 SOURCE = f"/actors/{Actor.BUDGET_KEEPER}"
 
 
@@ -190,8 +189,7 @@ def reserve(ledger: Ledger, tx: Transaction, envelope: Envelope, command: Reserv
     run = StepRun(step=command.step, attempt=command.attempt)
     if command.then.job != command.job or getattr(command.then.spec, "account", command.account) != command.account:
         # Granted on one account, it would read the data of another.
-        log.error("budget.request_of_another", job=command.job, account=command.account)
-        return
+        raise Hopeless("request-of-another")
     if ledger.ended(command.job) or ledger.entries(command.account, command.job, run):
         # Cancelled before its turn, or asked twice under two ids: the first answer stands.
         return
@@ -275,7 +273,16 @@ def handle(metadata: MetaData, envelope: Envelope, tx: Transaction) -> None:
         case JobCompleted() | JobRefused():
             release(ledger, message.job, ())
         case _:
-            raise TypeError(f"{envelope.type} is not for the budget keeper")
+            raise Hopeless("misaddressed")
+
+
+def give_up(given: Given, tx: Transaction) -> None:
+    """Have the job of a request that cannot be answered end: nothing was reserved for it."""
+    asked = given.envelope.message if given.envelope is not None else None
+    if given.envelope is not None and isinstance(asked, ReserveBudget) and asked.then.job == asked.job:
+        passed = given.envelope.caused(asked.then.model_copy(update={"failed": given.reason}), source=SOURCE, handler="pass-on", n=0)
+        if not tx.has_sent(passed.id):
+            tx.send(passed)
 
 
 async def run(settings: Settings) -> None:
@@ -290,7 +297,7 @@ async def run(settings: Settings) -> None:
             await apply(delivery.envelope)
             return Verdict.DONE
 
-        runtime.keep("control", partial(serve, runtime, {ctl_durable(Actor.BUDGET_KEEPER): apply}))
+        runtime.keep("control", partial(serve, runtime, {ctl_durable(Actor.BUDGET_KEEPER): apply}, give_up))
         runtime.keep("events", EventLoop(runtime, KEEPER_EVENTS, apply_event).run)
         runtime.ready()
         await runtime.until_stopped()

@@ -17,13 +17,14 @@ class Command(Message):
 
 
 class RunJob(Command):
-    """Run a job, or end it as refused when the keeper said no: its executor alone writes how it ends."""
+    """Run a job, or end it as refused when the keeper said no, or as failed: its executor alone writes how it ends."""
 
     TYPE: ClassVar = "halftone.job.run.v1"
     job: JobId
     spec: JobSpec
     grant: Grant | None = None
     refusal: Refusal | None = None
+    failed: Code | None = Field(default=None, description="why the job cannot be done, where that was found before it came to its executor")
 
 
 class CancelJob(Command):

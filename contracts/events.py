@@ -65,7 +65,7 @@ class JobFailed(JobEvent):
 
     TYPE: ClassVar = "halftone.job.failed.v1"
     VERB: ClassVar = "failed"
-    attempt: int = Field(ge=1)
+    attempt: int = Field(ge=0, description="0 if it had not started")
     code: Code
     problem: ObjectId | None = Field(default=None, description="problem document, for those with the right to the job")
     log: ObjectId | None = Field(default=None, description="the job's log with the traceback, for those with the right to raw data")

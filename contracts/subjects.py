@@ -5,12 +5,15 @@ Every function returns a subject string; ``*_ALL`` are wildcards.
 
 from __future__ import annotations
 
+import re
+
 from contracts.commands import CancelJob, Command, ReserveBudget, RunJob, SetBudget
 from contracts.events import Event
 from contracts.ids import JobId, MessageId
 from contracts.jobs import EXECUTOR, Actor
 from contracts.records import AuditAppended, CheckpointSigned, DeadLetter
 
+_RUN = re.compile(r"halftone\.cmd\.[a-z_]+\.run\.(job_[0-9a-f]{32})")
 COMMANDS, EVENTS, AUDIT, DEAD, TIMERS = "COMMANDS", "EVENTS", "AUDIT", "DEAD", "TIMERS"
 
 COMMANDS_ALL = "halftone.cmd.>"
@@ -92,6 +95,12 @@ def cancel(job: JobId) -> str:
 def job_of(subject: str) -> JobId:
     """The job that a progress or cancel subject names."""
     return subject.rsplit(".", 1)[1]
+
+
+def job_of_run(subject: str) -> JobId | None:
+    """The job that the subject of a run command names; None of any other subject."""
+    named = _RUN.fullmatch(subject)
+    return named and named[1]
 
 
 def stream_of(subject: str) -> str:

@@ -39,8 +39,8 @@ class Runtime:
         self.name, self.settings, self.client, self.store = name, settings, client, store
         self.home = Home(settings.home)
         self.objects = Objects(self.home.objects)
-        self.relay = Relay(store, client)
         self.source = "/edge" if name == "edge" else f"/actors/{name}"
+        self.relay = Relay(store, client, self.source)
         self.stopping = asyncio.Event()
         self.failing: set[str] = set()
         """Tasks that are down right now: while there are any, the process is not ready."""

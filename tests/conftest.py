@@ -194,7 +194,7 @@ def relayed(bus: Bus, open_store: OpenStore, keep: Keep) -> Callable[..., Awaita
 
     async def open_(user: str = "edge", metadata: MetaData | None = None) -> tuple[Store, Relay]:
         store = await open_store(user, metadata)
-        relay = Relay(store, await bus.connect(user))
+        relay = Relay(store, await bus.connect(user), f"/actors/{user}")
         keep(relay.run())
         return store, relay
 

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from contracts.envelope import Envelope, UnknownMessage
 from infra.bus.connection import RECONNECT_EVERY, on_error
-from infra.bus.runs import FETCH_SECONDS, LATER_SECONDS, bury
+from infra.bus.retries import GiveUp, Retries, nothing_else
+from infra.bus.runs import FETCH_SECONDS
 from infra.bus.topology import Durable, inbox_prefix
 from infra.home import BusAccess
 from infra.runtime import Runtime
@@ -23,8 +24,9 @@ log = structlog.get_logger()
 Handle = Callable[[Envelope], Awaitable[None]]
 
 
-async def serve(runtime: Runtime, handlers: dict[Durable, Handle]) -> None:
-    """Serve durables until the actor stops. A handler that raises gets its message again after a pause."""
+async def serve(runtime: Runtime, handlers: dict[Durable, Handle], give_up: GiveUp = nothing_else) -> None:
+    """Serve durables until the actor stops. A handler that raises gets its message again after a pause, or has it taken from it."""
+    retries = Retries(runtime.store, runtime.source, give_up)
     access = BusAccess.load(runtime.home)
     broker = NatsBroker(
         access.url(runtime.name),
@@ -37,13 +39,13 @@ async def serve(runtime: Runtime, handlers: dict[Durable, Handle]) -> None:
         logger=None,
     )
     for durable, handle in handlers.items():
-        _subscribe(runtime, broker, durable, handle)
+        _subscribe(runtime, broker, durable, handle, retries)
     async with broker:
         await broker.start()
         await runtime.stopping.wait()
 
 
-def _subscribe(runtime: Runtime, broker: NatsBroker, durable: Durable, handle: Handle) -> None:
+def _subscribe(runtime: Runtime, broker: NatsBroker, durable: Durable, handle: Handle, retries: Retries) -> None:
     subscriber = broker.subscriber(
         durable.filters[0] if len(durable.filters) == 1 else ">",
         durable=durable.name,
@@ -60,13 +62,14 @@ def _subscribe(runtime: Runtime, broker: NatsBroker, durable: Durable, handle: H
             envelope = Envelope.load(body)
             envelope.message  # noqa: B018  # read now: what cannot be read is no reason to try again
         except (ValidationError, UnknownMessage):
-            await bury(runtime.store, runtime.source, message.raw_message, "unreadable")
+            await retries.unreadable(message.raw_message)
             return
         try:
             await handle(envelope)
         except Exception as error:
-            log.exception("message.failed", type=envelope.type, message=envelope.id)
-            raise NackMessage(delay=LATER_SECONDS) from error
+            verdict = await retries.after(message.raw_message, envelope, error)
+            if verdict.again_in is not None:
+                raise NackMessage(delay=verdict.again_in) from error
 
 
 async def _raw(message: NatsMessage) -> bytes:

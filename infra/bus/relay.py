@@ -12,6 +12,7 @@ from functools import partial
 import structlog
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
+from nats.errors import MaxPayloadError
 from nats.js import JetStreamContext
 from nats.js.errors import APIError
 from sqlalchemy import bindparam, func, select, update
@@ -21,6 +22,8 @@ from contracts.envelope import CONTENT_TYPE
 from contracts.ids import MessageId
 from infra.bus.batch import BatchRefused, publish_batch
 from infra.bus.connection import PUBLISH_TIMEOUT, jetstream
+from infra.bus.retries import dead_letter
+from infra.bus.topology import MAX_COMMAND_BYTES
 from infra.database.prepared import Prepared
 from infra.database.store import Outgoing, Store, Transaction
 
@@ -31,7 +34,14 @@ FETCH = 512
 BATCH_FROM = 8
 """From so many waiting messages of one stream on, an atomic batch (one fsync for all) beats single publishes."""
 BUSY = 10077
-"""The broker's code for both a full stream and a subject whose one place is taken."""
+"""The broker's code for both a full stream and a subject whose one place is taken: its words tell which."""
+FULL = "maximum messages exceeded"
+TOO_LARGE = 10054
+"""The broker's code for a message that its stream will never take."""
+HEADERS = 512
+"""Bytes of a message that are none of its body."""
+REFUSED = 0
+"""In place of the sequence of a row that was refused for good."""
 RETRY_SECONDS = 0.25
 MARK_SECONDS = 0.1
 """How long the marks of what was sent wait for a commit that takes them along."""
@@ -52,8 +62,8 @@ class Relay:
     What commits put into the outbox is handed over in memory; the table is read once, at the start.
     """
 
-    def __init__(self, store: Store, client: Client) -> None:
-        self._store = store
+    def __init__(self, store: Store, client: Client, source: str) -> None:
+        self._store, self._source = store, source
         self._client = client
         self._js: JetStreamContext = jetstream(client)
         outbox = store.metadata.tables["outbox"]
@@ -122,6 +132,8 @@ class Relay:
                 first = await publish_batch(self._client, [(r.subject, r.message_id, r.body) for r in rows])
             except BatchRefused as refusal:
                 log.info("relay.batch_refused", stream=stream, rows=len(rows), code=refusal.code)
+            except MaxPayloadError:
+                log.info("relay.batch_refused", stream=stream, rows=len(rows), code=TOO_LARGE)
             except (NatsError, TimeoutError, OSError) as error:
                 log.info("relay.broker_away", stream=stream, error=type(error).__name__)
                 return []
@@ -139,11 +151,20 @@ class Relay:
             headers = {"Nats-Msg-Id": row.message_id, "Content-Type": CONTENT_TYPE}
             try:
                 ack = await self._js.publish(row.subject, row.body, timeout=PUBLISH_TIMEOUT, stream=stream, headers=headers)
+            except MaxPayloadError:
+                sent.append(await self._refused(row))
+                continue
             except APIError as error:
-                if error.err_code == BUSY and stream == subjects.COMMANDS:
+                # Larger than what is declared, and not only than what some operator has set for a while.
+                if error.err_code == TOO_LARGE and stream == subjects.COMMANDS and len(row.body) > MAX_COMMAND_BYTES - HEADERS:
+                    sent.append(await self._refused(row))
+                    continue
+                if error.err_code != BUSY:
+                    log.warning("relay.refused", stream=stream, code=error.err_code, description=error.description)
+                if stream == subjects.COMMANDS and FULL not in (error.description or ""):
+                    # Commands are apart from each other: what one has to wait for is nothing to those behind it.
                     self._taken.add(row.subject)
                     continue
-                log.warning("relay.refused", stream=stream, code=error.err_code, description=error.description)
                 break
             except (NatsError, TimeoutError, OSError) as error:
                 log.info("relay.broker_away", stream=stream, error=type(error).__name__)
@@ -152,6 +173,18 @@ class Relay:
             # At once: who waits for the broker's word need not wait for our note of it as well.
             self._announce(sent[-1:])
         return sent
+
+    async def _refused(self, row: Outgoing) -> Sent:
+        """Keep a copy of what no stream will ever take, with the reason: what is behind it goes on."""
+        log.error("relay.refused_for_good", subject=row.subject, message=row.message_id, bytes=len(row.body))
+        letter = dead_letter(self._source, row.message_id, row.subject, row.body, reason="too-large", attempts=1)
+
+        def change(tx: Transaction) -> None:
+            if tx.first_time(letter.id):
+                tx.send(letter)
+
+        await self._store.write(change)
+        return Sent(row.n, row.message_id, REFUSED)
 
     async def published(self, message_id: MessageId) -> int:
         """Wait for the sequence of a message that was put into the outbox. Ask before the change is written."""

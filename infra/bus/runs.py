@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum
 
 import structlog
 from nats.aio.msg import Msg
@@ -15,32 +13,22 @@ from nats.errors import Error as NatsError
 from pydantic import ValidationError
 
 from contracts.base import Message
-from contracts.envelope import Context, Envelope, UnknownMessage
-from contracts.ids import derived_message_id
-from contracts.records import DeadLetter
+from contracts.envelope import Envelope, UnknownMessage
 from infra.bus.connection import jetstream
+from infra.bus.retries import GiveUp, Retries, Verdict, nothing_else
 from infra.bus.topology import Durable
-from infra.database.store import Store, Transaction
 from infra.runtime import Runtime
 
 log = structlog.get_logger()
 
 FETCH_SECONDS = 5.0
 """A fetch that a broker forgets, because it ends, holds its slot up for so long at most."""
-LATER_SECONDS = 2.0
+AWAY_SECONDS = 0.5
+"""Before a broker is asked again that is away."""
 LIGHT = 64
 """Light messages in the works at a time."""
 TOGETHER = 64
 """Most messages that an event loop asks for at once."""
-
-
-class Verdict(Enum):
-    """What becomes of a message after its handler."""
-
-    DONE = "done"
-    """Its effect is committed: acknowledge."""
-    LATER = "later"
-    """Somebody else works on it, or something is away: deliver again after a pause."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +45,10 @@ Handler = Callable[[Delivery], Awaitable[Verdict]]
 class RunLoop:
     """Fetches one message per free slot and hands it to the handler. What is light takes none: it is handled beside the slots."""
 
-    def __init__(self, runtime: Runtime, durable: Durable, handler: Handler, light: Callable[[Message], bool]) -> None:
-        self._server = Server(runtime, handler)
+    def __init__(
+        self, runtime: Runtime, durable: Durable, handler: Handler, light: Callable[[Message], bool], give_up: GiveUp = nothing_else
+    ) -> None:
+        self._server = Server(handler, Retries(runtime.store, runtime.source, give_up))
         self._runtime, self._durable, self._light = runtime, durable, light
 
     async def run(self, slots: int) -> None:
@@ -66,7 +56,16 @@ class RunLoop:
         beside = asyncio.Semaphore(LIGHT)
         async with asyncio.TaskGroup() as group:
             for _ in range(slots):
-                group.create_task(self._slot(group, beside))
+                group.create_task(self._keep_slot(group, beside))
+
+    async def _keep_slot(self, group: asyncio.TaskGroup, beside: asyncio.Semaphore) -> None:
+        """Whatever fails in one slot leaves the jobs of the others alone."""
+        while True:
+            try:
+                await self._slot(group, beside)
+            except Exception:
+                log.exception("runs.slot_failed", durable=self._durable.name)
+                await asyncio.sleep(AWAY_SECONDS)
 
     async def _slot(self, group: asyncio.TaskGroup, beside: asyncio.Semaphore) -> None:
         js = jetstream(self._runtime.client)
@@ -78,7 +77,7 @@ class RunLoop:
                 continue
             except (NatsError, OSError) as error:
                 log.info("runs.broker_away", durable=self._durable.name, error=type(error).__name__)
-                await asyncio.sleep(LATER_SECONDS / 4)
+                await asyncio.sleep(AWAY_SECONDS)
                 continue
             envelope = await self._server.read(message)
             if envelope is None:
@@ -94,8 +93,8 @@ class RunLoop:
 class EventLoop:
     """Hands a durable's messages to the handler as they come, in order: those that come together share a commit."""
 
-    def __init__(self, runtime: Runtime, durable: Durable, handler: Handler) -> None:
-        self._server = Server(runtime, handler)
+    def __init__(self, runtime: Runtime, durable: Durable, handler: Handler, give_up: GiveUp = nothing_else) -> None:
+        self._server = Server(handler, Retries(runtime.store, runtime.source, give_up))
         self._client, self._durable = runtime.client, durable
 
     async def run(self) -> None:
@@ -120,7 +119,7 @@ class EventLoop:
     async def _next(arrived: asyncio.Queue[Msg]) -> list[Msg]:
         """What has come; a status, which has no address for an answer, says that no more will; nothing, that the broker was away."""
         try:
-            async with asyncio.timeout(FETCH_SECONDS + LATER_SECONDS):
+            async with asyncio.timeout(FETCH_SECONDS + 4 * AWAY_SECONDS):
                 batch = [await arrived.get()]
         except TimeoutError:
             return []
@@ -137,8 +136,8 @@ class EventLoop:
 class Server:
     """Has one message handled, and settles it."""
 
-    def __init__(self, runtime: Runtime, handler: Handler) -> None:
-        self._runtime, self._handler = runtime, handler
+    def __init__(self, handler: Handler, retries: Retries) -> None:
+        self._handler, self._retries = handler, retries
 
     async def read(self, message: Msg) -> Envelope | None:
         """Read a message; what cannot be read is buried, and None."""
@@ -146,46 +145,31 @@ class Server:
             envelope = Envelope.load(message.data)
             envelope.message  # noqa: B018  # read now, so that what cannot be read is known before anything is done
         except (ValidationError, UnknownMessage) as error:
-            await bury(self._runtime.store, self._runtime.source, message, "unreadable")
+            await self._retries.unreadable(message)
             log.warning("message.unreadable", subject=message.subject, error=type(error).__name__)
             await settle(message, Verdict.DONE)
             return None
         return envelope
 
     async def serve(self, message: Msg, envelope: Envelope) -> None:
-        """Have it handled. A handler that raises gets it again after a pause."""
+        """Have it handled. A handler that raises gets it again after a pause, or has it taken from it."""
         try:
             verdict = await self._handler(Delivery(envelope, message.in_progress))
         except asyncio.CancelledError:
             # This process stops: another instance, or the next run of this one, need not wait for the message.
             await asyncio.shield(settle(message, Verdict.LATER))
             raise
-        except Exception:
-            log.exception("message.failed", type=envelope.type, message=envelope.id)
-            verdict = Verdict.LATER
+        except Exception as error:  # noqa: BLE001  # whatever it was, the message is settled
+            verdict = await self._retries.after(message, envelope, error)
         await settle(message, verdict)
 
 
 async def settle(message: Msg, verdict: Verdict) -> None:
     """Tell the broker; if it does not hear, it delivers again, and the inbox knows the message."""
     try:
-        if verdict is Verdict.DONE:
+        if verdict.again_in is None:
             await message.ack()
         else:
-            await message.nak(delay=LATER_SECONDS)
+            await message.nak(delay=verdict.again_in)
     except (NatsError, OSError) as error:
         log.info("message.unsettled", error=type(error).__name__)
-
-
-async def bury(store: Store, source: str, message: Msg, reason: str) -> None:
-    """Keep a copy of what cannot be handled, with the reason, in DEAD."""
-    original = (message.headers or {}).get("Nats-Msg-Id", message.subject)
-    body = base64.b64encode(message.data[:65536]).decode()
-    letter = DeadLetter(reason=reason, attempts=message.metadata.num_delivered, stream_subject=message.subject, body=body)
-    envelope = Envelope.wrap(letter, Context.new(), source=source, message_id=derived_message_id(original, "dead", 0))
-
-    def change(tx: Transaction) -> None:
-        if tx.first_time(envelope.id):
-            tx.send(envelope)
-
-    await store.write(change)

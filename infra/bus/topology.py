@@ -174,7 +174,7 @@ OUTSIDERS = ("subscriber",)
 OUTSIDE_HEARS = (subjects.EVENTS_ALL, subjects.STORED_EVENTS_ALL)
 
 PUBLISH: dict[str, list[str]] = {
-    "edge": [subjects.COMMANDS_ALL, *(_evt(entity) for entity in ("job", "dataset", "token")), *_READ_LOG],
+    "edge": [subjects.COMMANDS_ALL, subjects.DEAD_ALL, *(_evt(entity) for entity in ("job", "dataset", "token")), *_READ_LOG],
     "subscriber": _durable_rights("subscriber"),
     Actor.BUDGET_KEEPER: [
         _evt("budget"),
@@ -182,7 +182,7 @@ PUBLISH: dict[str, list[str]] = {
         subjects.DEAD_ALL,
         *_durable_rights(Actor.BUDGET_KEEPER),
     ],
-    Actor.AUDITOR: [subjects.AUDIT_ALL, *_READ_LOG],
+    Actor.AUDITOR: [subjects.AUDIT_ALL, subjects.DEAD_ALL, *_READ_LOG],
     **{actor: _executor_publishes(actor) for actor in EXECUTORS},
 }
 """What each user may publish. Nobody but the provisioner may make, change or delete a stream or a consumer."""

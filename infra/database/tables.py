@@ -1,4 +1,4 @@
-"""Tables that every database has: what came in, what is to go out, how far a stream was read."""
+"""Tables that every database has: what came in, what failed, what is to go out, how far a stream was read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from sqlalchemy import Column, Index, Integer, LargeBinary, MetaData, Table, Tex
 
 
 def common_tables(metadata: MetaData) -> None:
-    """Add inbox, outbox and positions to a database's tables."""
+    """Add inbox, outbox, failures and positions to a database's tables."""
     Table(
         "inbox",
         metadata,
@@ -21,9 +21,16 @@ def common_tables(metadata: MetaData) -> None:
         Column("subject", Text, nullable=False),
         Column("body", LargeBinary, nullable=False),
         Column("made_at", Integer, nullable=False, comment="ms since 1970"),
-        Column("sequence", Integer, nullable=True, comment="place in its stream; null until the broker has acknowledged it"),
+        Column("sequence", Integer, nullable=True, comment="place in its stream; null: not acknowledged yet; 0: refused for good"),
     )
     Index("outbox_unsent", outbox.c.n, sqlite_where=outbox.c.sequence.is_(None), postgresql_where=outbox.c.sequence.is_(None))
+    Table(
+        "failures",
+        metadata,
+        Column("message_id", Text, primary_key=True, comment="a message on which its handler failed"),
+        Column("attempts", Integer, nullable=False, comment="how often"),
+        Column("last_at", Integer, nullable=False, comment="ms since 1970"),
+    )
     Table(
         "positions",
         metadata,

@@ -23,7 +23,8 @@ from contracts.ids import JobId, ObjectId
 from contracts.jobs import Actor, JobKind, JobState
 from contracts.records import Progress
 from infra.bus.control import serve
-from infra.bus.runs import Delivery, RunLoop, Verdict
+from infra.bus.retries import Given, Hopeless, Verdict, pause
+from infra.bus.runs import Delivery, RunLoop
 from infra.bus.topology import ACK_WAIT, ctl_durable, run_durable
 from infra.database.store import Transaction
 from infra.instance import Instance
@@ -65,7 +66,7 @@ class Executor:
         """Take jobs and cancellations until the actor stops."""
         runtime = self._runtime
         await runtime.client.subscribe(subjects.CANCEL_ALL, cb=self._hear_cancel)
-        runs = RunLoop(runtime, run_durable(self._actor), self._handle, _light)
+        runs = RunLoop(runtime, run_durable(self._actor), self._handle, _light, self._give_up)
         runtime.keep("heartbeat", self._beat)
         runtime.keep("runs", partial(runs.run, runtime.settings.slots))
         runtime.keep("control", partial(serve, runtime, {ctl_durable(self._actor): self._cancel}))
@@ -76,7 +77,7 @@ class Executor:
         envelope = delivery.envelope
         command = envelope.message
         if not isinstance(command, RunJob):
-            raise TypeError(f"{envelope.type} is not for a run durable")
+            raise Hopeless("misaddressed")
         if _light(command):
             await self._store.write(partial(self._noop, envelope, command))
             return Verdict.DONE
@@ -122,18 +123,24 @@ class Executor:
     async def _after_loss(self, lease: Lease) -> Verdict:
         """A worker ended because its job was cancelled, or for no known reason: then the job is tried again."""
 
-        def change(tx: Transaction) -> bool:
+        def change(tx: Transaction) -> int | None:
             if self._jobs.cancel_requested(tx, lease):
                 self._jobs.cancelled(tx, lease)
-                return True
-            self._jobs.expire(tx, lease)
-            return False
+                return None
+            return self._jobs.expire(tx, lease)
 
-        ended = await self._store.write(change)
-        if not ended:
-            return Verdict.LATER
+        lost = await self._store.write(change)
+        if lost is not None:
+            return Verdict(pause(lost)) if lost else Verdict.LATER
         await self._tidy(lease.command.job)
         return Verdict.DONE
+
+    def _give_up(self, given: Given, tx: Transaction) -> None:
+        """End the job of a command that cannot be handled."""
+        command = given.envelope.message if given.envelope is not None else None
+        job = subjects.job_of_run(given.subject)
+        if job is not None:
+            self._jobs.abandon(tx, given.cause, job, given.reason, command if isinstance(command, RunJob) else None)
 
     async def _work(self, lease: Lease) -> Finished | Broken:
         """Have a worker do the job. Raises WorkerLost."""
@@ -252,7 +259,7 @@ class Executor:
     async def _cancel(self, envelope: Envelope) -> None:
         command = envelope.message
         if not isinstance(command, CancelJob):
-            raise TypeError(f"{envelope.type} is not for {self._actor}")
+            raise Hopeless("misaddressed")
 
         def change(tx: Transaction) -> bool:
             return tx.first_time(envelope.id) and self._jobs.cancel(tx, envelope, command)

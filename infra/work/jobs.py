@@ -102,6 +102,9 @@ class Jobs:
                 tx, envelope, row.job, JobState.REFUSED, JobRefused(job=row.job, code=r.code, account=r.account, asked=r.asked, left=r.left)
             )
             return None
+        if command.failed is not None:
+            self.abandon(tx, envelope, row.job, command.failed, command)
+            return None
         # Still running, but the lease is over: whoever had it is gone. Handed back, it would be queued.
         lost = row.lost + (row.state == JobState.RUNNING)
         if lost >= LOST_AT_MOST:
@@ -154,9 +157,18 @@ class Jobs:
         row = self._mine(tx, lease)
         return row is not None and bool(row.cancel_requested)
 
-    def expire(self, tx: Transaction, lease: Lease) -> None:
-        """Let the next attempt begin at once: this one's worker is gone."""
-        self._held(tx, lease, lease_until=0)
+    def expire(self, tx: Transaction, lease: Lease) -> int:
+        """Let the next attempt begin at once: this one's worker is gone. Gives how many went that way; 0 if the lease was lost."""
+        row = self._mine(tx, lease)
+        return row.lost + 1 if row is not None and self._held(tx, lease, lease_until=0) else 0
+
+    def abandon(self, tx: Transaction, cause: Envelope, job: JobId, code: Code, command: RunJob | None) -> None:
+        """End a job whose command cannot be handled, unless somebody is at it. Without its command nothing is known to be unused."""
+        row = self._row(tx, job) or self._new(tx, job)
+        if JobState(row.state).terminal or self._leased(row):
+            return
+        never = () if command is None else _unused(row, command)
+        self._end(tx, cause, job, JobState.FAILED, JobFailed(job=job, attempt=row.attempt, code=code, never_started=never))
 
     def opening(self, tx: Transaction, lease: Lease) -> bool:
         """Note that the mechanism starts, and so is charged: the data is opened next. False if the lease is lost, or the job cancelled."""

@@ -25,8 +25,10 @@ from contracts.envelope import Context, Envelope
 from contracts.events import DatasetVersionAdded, JobCancelled, JobCompleted, JobFailed, JobRefused, JobStarted, MechanismStarted
 from contracts.ids import new_id
 from contracts.jobs import Actor, Grant, NoopSpec, StepRun, SynthesizeSpec, TableRef, Use
+from infra.bus import retries
 from infra.bus.connection import jetstream
-from infra.bus.runs import Delivery, Verdict
+from infra.bus.retries import Verdict
+from infra.bus.runs import Delivery
 from infra.bus.topology import run_durable
 from infra.database.store import Transaction
 from infra.home import Home
@@ -206,7 +208,7 @@ async def test_a_worker_that_dies_again_and_again_is_given_up(start: Start) -> N
     """Tried three times, then failed as lost; what it left is removed. Without a grant there is nothing to ask for."""
     bench, asked = await start("die"), job(attempt=None)
     for _ in range(LOST_AT_MOST):
-        assert await bench.handle(asked) is Verdict.LATER
+        assert (await bench.handle(asked)).again_in is not None
         assert bench.objects() != set()
     assert await bench.handle(asked) is Verdict.DONE
     *started, failed = await bench.outbox()
@@ -219,7 +221,7 @@ async def test_a_worker_that_dies_while_measuring_asks_for_another_run(start: St
     """What was read is charged; measuring again needs a reservation of its own, and the third death is the last."""
     bench, asked = await start("die"), job()
     for attempt in (1, 2, 3):
-        assert await bench.handle(granted_again(asked, attempt)) is Verdict.LATER
+        assert (await bench.handle(granted_again(asked, attempt))).again_in is not None
         assert await bench.handle(granted_again(asked, attempt)) is Verdict.DONE
     sent = await bench.outbox()
     assert [e.attempt for e in sent if isinstance(e, MechanismStarted)] == [1, 2, 3]
@@ -230,7 +232,7 @@ async def test_a_worker_that_dies_while_measuring_asks_for_another_run(start: St
 async def test_a_worker_that_dies_after_measuring_goes_on_from_its_measurements(start: Start) -> None:
     """One start of the mechanism, one charge: the second attempt builds on what the first has stored."""
     bench, asked = await start("measure_then_die"), job()
-    assert await bench.handle(asked) is Verdict.LATER
+    assert (await bench.handle(asked)).again_in is not None
     assert await bench.handle(asked) is Verdict.DONE
     sent = await bench.outbox()
     assert [type(e) for e in sent] == [JobStarted, MechanismStarted, JobStarted, DatasetVersionAdded, JobCompleted]
@@ -377,15 +379,16 @@ async def test_a_worker_does_not_outlive_its_executor(bus: Bus, settings: Settin
 
 
 async def test_a_command_of_another_kind_is_buried_with_its_reason(bus: Bus, start: Start, keep: Keep) -> None:
-    """What cannot be read is kept in DEAD, and does not hold the durable up."""
-    bench = await start("finish")
+    """What cannot be read is kept in DEAD, and does not hold the durable up; the job that its subject names fails."""
+    bench, broken = await start("finish"), new_id("job")
     keep(bench.executor.serve())
     js = await bus.provisioner()
-    await js.publish(f"halftone.cmd.synthesizer.run.{new_id('job')}", b"no envelope", headers={"Nats-Msg-Id": "broken"})
+    await js.publish(f"halftone.cmd.synthesizer.run.{broken}", b"no envelope", headers={"Nats-Msg-Id": "broken"})
     dead: asyncio.Queue[Msg] = asyncio.Queue()
     await js._nc.subscribe(subjects.DEAD_ALL, cb=dead.put)
     letter = Envelope.load((await asyncio.wait_for(dead.get(), PATIENCE)).data)
     assert letter.data["reason"] == "unreadable"
+    assert await bench.heard.until(JobFailed) == [JobFailed(job=broken, attempt=0, code="unreadable")]
     asked = job()
     await publish(await bus.connect("edge"), asked)
     await bench.heard.until(JobCompleted, job=run_of(asked).job)
@@ -452,3 +455,32 @@ async def test_a_job_that_is_at_work_elsewhere_is_left_alone(bus: Bus, start: St
     with contextlib.suppress(asyncio.CancelledError):
         await handling
     assert await second.handle(asked) is Verdict.DONE
+
+
+async def test_a_job_whose_command_is_poison_fails_and_what_was_reserved_comes_back(
+    bus: Bus, heard: Heard, start: Start, keep: Keep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A defect that comes each time: so many attempts, one end, the run named as never started; the job behind it is done."""
+    monkeypatch.setattr(retries, "FIRST_PAUSE", 0.02)
+    bench, poison, healthy = await start("finish"), job(), job()
+    real = bench.executor._jobs.take
+
+    def take(tx: Transaction, envelope: Envelope, command: RunJob) -> object:
+        if command.job == run_of(poison).job:
+            raise LookupError("never")
+        return real(tx, envelope, command)
+
+    monkeypatch.setattr(bench.executor._jobs, "take", take)
+    keep(bench.executor.serve())
+    await publish(await bus.connect("edge"), poison, healthy)
+    await heard.until(JobCompleted, job=run_of(healthy).job)
+    (failed,) = await heard.until(JobFailed, job=run_of(poison).job)
+    assert (failed.code, failed.attempt, failed.never_started) == ("handler-failed", 0, (StepRun(step="measure"),))
+
+
+async def test_a_job_that_failed_before_it_came_ends_as_failed(start: Start) -> None:
+    """An actor before the executor gave up: its executor writes the end, as it does for a refusal."""
+    bench, asked = await start("finish"), job(attempt=None)
+    given_up = run_of(asked).model_copy(update={"failed": "handler-failed"})
+    assert await bench.handle(Envelope.wrap(given_up, asked.context, source="/edge")) is Verdict.DONE
+    assert await bench.outbox() == [JobFailed(job=run_of(asked).job, attempt=0, code="handler-failed")]

@@ -173,6 +173,16 @@ def test_a_mechanism_without_a_reservation_is_an_error(keeper: Keeper) -> None:
     assert keeper.sent() == []
 
 
+def test_the_job_of_a_request_that_is_given_up_is_passed_on_as_failed(keeper: Keeper) -> None:
+    """Nobody waits for ever for an answer that cannot be given; one that was given stands."""
+    keeper.take(wrap(EPSILON_3), reserve("0", "a", Cost(rho=10)))
+    for asked in (reserve("0", "a", Cost(rho=10)), reserve("0", "b", Cost(rho=10))):
+        keeper.give_up(asked)
+    keeper.give_up(wrap(EPSILON_3))
+    assert [(passed.job, passed.failed) for passed in keeper.passed_on()[1:]] == [(job(name), "handler-failed") for name in "ab"]
+    keeper.check()
+
+
 class LedgerLaws(RuleBasedStateMachine):
     """Jobs on two accounts, their messages repeated and out of order as far as cause and effect allow."""
 

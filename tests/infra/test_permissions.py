@@ -52,10 +52,10 @@ PLACES = {
 READ_LOG = {"read-events", "read-audit"}
 EXECUTES = {"job", "dataset", "progress", "cancel-now", "dead", "reserve"}
 MAY_PUBLISH: dict[str, set[str]] = {
-    "edge": {"run", "ingest", "cancel", "reserve", "set_limit", "job", "dataset"} | READ_LOG,
+    "edge": {"run", "ingest", "cancel", "reserve", "set_limit", "job", "dataset", "dead"} | READ_LOG,
     "subscriber": {"fetch-subscriber", "ack-subscriber"},
     "budget_keeper": {"budget", "run", "ingest", "dead", "fetch-keeper", "ack-keeper"},
-    "auditor": {"entries"} | READ_LOG,
+    "auditor": {"entries", "dead"} | READ_LOG,
     "ingestor": EXECUTES,
     "synthesizer": EXECUTES | {"mechanism", "fetch-synthesizer"},
     "evaluator": EXECUTES,

@@ -14,14 +14,14 @@ from contracts import subjects
 from contracts.commands import RunJob
 from contracts.envelope import Context, Envelope
 from contracts.events import JobAccepted
-from contracts.ids import new_id
+from contracts.ids import derived_message_id, new_id
 from contracts.jobs import NoopSpec
 from infra.bus import batch as batch_module
 from infra.bus import relay as relay_module
 from infra.bus.batch import BatchRefused, publish_batch
 from infra.bus.connection import jetstream
 from infra.bus.relay import BATCH_FROM, FETCH, Relay
-from infra.database.store import Store, Transaction
+from infra.database.store import Outgoing, Store, Transaction
 from tests.conftest import PATIENCE, Bus, Keep, OpenStore
 
 ReadStream = Callable[[JetStreamContext, str], Awaitable[list[tuple[int, str]]]]
@@ -211,6 +211,35 @@ async def test_a_stream_that_refuses_does_not_stop_the_others(bus: Bus, relayed:
     assert not waiting.done()
     await js.update_stream(config)
     assert await asyncio.wait_for(waiting, PATIENCE) == 1
+
+
+async def test_a_command_that_no_stream_takes_is_kept_in_dead_and_blocks_nothing(
+    bus: Bus, relayed: Relayed, read_stream: ReadStream
+) -> None:
+    """Larger than the stream or even the broker allows: the command behind it leaves, a copy says why, and it is not tried again."""
+    store, relay = await relayed()
+    last = [run(new_id("job")) for _ in range(2 * BATCH_FROM)]
+    taken, sizes = last[0].subject[:-1] + "0", (300_000, 2 << 20)
+    large, larger = (Outgoing(n, run(new_id("job")).id, taken, b"x" * size) for n, size in enumerate(sizes, start=1))
+
+    def change(tx: Transaction) -> None:
+        outbox = tx.tables["outbox"].insert()
+        for row in (large, larger):
+            tx.connection.execute(outbox, {"message_id": row.message_id, "subject": row.subject, "body": row.body, "made_at": 0})
+        tx.sent += [large, larger]
+        tx.send(*last)
+
+    asked = [asyncio.ensure_future(relay.published(row.id)) for row in last]
+    await store.write(change)
+    await asyncio.wait_for(asyncio.gather(*asked), PATIENCE)
+    js = await bus.provisioner()
+    assert [i for _, i in await read_stream(js, subjects.COMMANDS)] == [row.id for row in last]
+    await published(relay, store, accepted())
+    letters = [Envelope.load((await js.get_msg(subjects.DEAD, n)).data or b"") for n in (1, 2)]
+    assert {letter.id for letter in letters} == {derived_message_id(row.message_id, "dead", 0) for row in (large, larger)}
+    assert {letter.data["reason"] for letter in letters} == {"too-large"}
+    await published(relay, store, accepted())
+    assert await store.write(unsent) <= 1
 
 
 class Load:

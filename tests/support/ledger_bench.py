@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import select
 
-from actors.budget_keeper import Account, Ledger, handle, tables
+from actors.budget_keeper import Account, Ledger, give_up, handle, tables
 from contracts.base import Message
 from contracts.commands import ReserveBudget, RunJob
 from contracts.cost import NOTHING, Cost
@@ -22,6 +22,7 @@ from contracts.events import (
 )
 from contracts.ids import derived_id
 from contracts.jobs import NoopSpec, Use
+from infra.bus.retries import Given
 from memory_database import MemoryDatabase
 
 E = TypeVar("E", bound=Message)
@@ -79,6 +80,11 @@ class Keeper:
         except Crash:
             return
         raise AssertionError("the crash did not come through")
+
+    def give_up(self, envelope: Envelope) -> None:
+        """Have a message given up, as after too many attempts."""
+        given = Given(envelope.subject, envelope, "handler-failed", envelope)
+        self._database.do(lambda tx: give_up(given, tx))
 
     def started(self, account: str, job: str, attempt: int = 1) -> Envelope:
         return wrap(MechanismStarted(job=job_id(job), step="measure", attempt=attempt, account=account_id(account)))
