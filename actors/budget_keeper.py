@@ -189,7 +189,7 @@ def reserve(ledger: Ledger, tx: Transaction, envelope: Envelope, command: Reserv
     run = StepRun(step=command.step, attempt=command.attempt)
     if command.then.job != command.job or getattr(command.then.spec, "account", command.account) != command.account:
         # Granted on one account, it would read the data of another.
-        raise Hopeless("request-of-another")
+        raise Hopeless(code="request-of-another")
     if ledger.ended(command.job) or ledger.entries(command.account, command.job, run):
         # Cancelled before its turn, or asked twice under two ids: the first answer stands.
         return
@@ -273,7 +273,7 @@ def handle(metadata: MetaData, envelope: Envelope, tx: Transaction) -> None:
         case JobCompleted() | JobRefused():
             release(ledger, message.job, ())
         case _:
-            raise Hopeless("misaddressed")
+            raise Hopeless(code="misaddressed")
 
 
 def give_up(given: Given, tx: Transaction) -> None:

@@ -8,7 +8,7 @@ from api.auth import OPEN
 from api.edge import Edge
 from api.v1.answers import Health
 from api.v1.parameters import TheEdge
-from contracts import subjects
+from api.views.projector import REPEATED
 
 MOST_LAG = 5_000
 """Messages that a view may be behind its stream: a fraction of a second's folding."""
@@ -32,7 +32,7 @@ def not_ready(edge: Edge) -> tuple[str, ...]:
     reasons = [f"task {name} is down" for name in sorted(edge.runtime.failing)]
     if not edge.runtime.client.is_connected:
         reasons.append("the broker is away")
-    for stream in (subjects.EVENTS, subjects.AUDIT):
+    for stream in REPEATED:
         lag = edge.projector.last(stream) - edge.projector.position(stream)
         if lag > MOST_LAG:
             reasons.append(f"the view of {stream} is {lag:,} messages behind")

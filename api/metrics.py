@@ -16,7 +16,7 @@ from api.denied import Denied
 from api.edge import Edge
 from api.policy import Verb
 from api.v1.parameters import TheEdge
-from contracts import subjects
+from api.views.projector import REPEATED
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0)
 JOBS_EVERY = 5.0
@@ -42,6 +42,7 @@ class Metrics:
         self._jobs = Gauge("halftone_jobs", "Jobs by kind and state", ["kind", "state"], registry=self.registry)
         self._lag = Gauge("halftone_view_lag_messages", "Messages that a view is behind its stream", ["stream"], registry=self.registry)
         self._backlog = Gauge("halftone_outbox_waiting", "Messages that the broker has not acknowledged yet", registry=self.registry)
+        self._dead = Gauge("halftone_dead_letters", "Messages that were given up and wait for somebody's decision", registry=self.registry)
         self._bus = Gauge("halftone_bus_connected", "1 while the broker is there", registry=self.registry)
         self._failing = Gauge("halftone_tasks_failing", "Background tasks that are down", registry=self.registry)
         self._refused = Gauge("halftone_requests_denied", "Requests without a valid token since the start", registry=self.registry)
@@ -53,9 +54,10 @@ class Metrics:
         if now - self._counted >= JOBS_EVERY:
             self._counted = now
             self._jobs.clear()
+            self._dead.set(await edge.views.letters_waiting())
             for kind, state, count in await edge.views.job_counts():
                 self._jobs.labels(kind, state).set(count)
-        for stream in (subjects.EVENTS, subjects.AUDIT):
+        for stream in REPEATED:
             self._lag.labels(stream).set(edge.projector.last(stream) - edge.projector.position(stream))
         self._backlog.set(await edge.registry.waiting())
         self._bus.set(edge.runtime.client.is_connected)

@@ -28,6 +28,9 @@ class Verb(StrEnum):
     BUDGET_SET = "budget.set"
     AUDIT_READ = "audit.read"
     TOKEN_MANAGE = "token.manage"  # noqa: S105  # the name of a right
+    DEAD_READ = "dead.read"
+    """See messages that were given up: they may hold anything."""
+    DEAD_SETTLE = "dead.settle"
     SYSTEM_READ = "system.read"
     """See what this instance offers: its engines, its own description, its figures."""
 
@@ -46,8 +49,8 @@ class Role(StrEnum):
 _READER = frozenset(
     {Verb.DATASET_READ, Verb.JOB_READ, Verb.ARTIFACT_READ, Verb.BUDGET_READ, Verb.AUDIT_READ, Verb.SYSTEM_READ},
 )
-# Who works with the data does not also say how much of its privacy may be spent, nor who else may come in.
-_CURATOR = frozenset(Verb) - {Verb.BUDGET_SET, Verb.TOKEN_MANAGE}
+# Who works with the data does not also say how much of its privacy may be spent, nor who else may come in, nor runs the system.
+_CURATOR = frozenset(Verb) - {Verb.BUDGET_SET, Verb.TOKEN_MANAGE, Verb.DEAD_READ, Verb.DEAD_SETTLE}
 RIGHTS: dict[Role, frozenset[Verb]] = {Role.ADMINISTRATOR: frozenset(Verb), Role.CURATOR: _CURATOR, Role.READER: _READER}
 
 RAW_KINDS = frozenset({JobKind.INGEST, JobKind.EVALUATE})

@@ -76,6 +76,7 @@ async def composed(runtime: Runtime) -> AsyncIterator[Edge]:
     edge = Edge(runtime, Gateway(runtime), registry, views, projector)
     runtime.keep("view-events", projector.run_events)
     runtime.keep("view-audit", projector.run_audit)
+    runtime.keep("view-dead", projector.run_dead)
     runtime.keep("sweep", lambda: sweep(edge))
     runtime.keep("retention", lambda: retain(edge))
     try:

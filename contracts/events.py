@@ -9,7 +9,7 @@ from pydantic import Field
 
 from contracts.base import Message
 from contracts.cost import LARGEST_DELTA, LARGEST_EPSILON, Cost
-from contracts.ids import AccountId, Code, DatasetId, JobId, ObjectId, PrincipalId, TokenId
+from contracts.ids import AccountId, Code, DatasetId, JobId, MessageId, ObjectId, PrincipalId, TokenId
 from contracts.jobs import JobSpec, Output, StepRun
 
 
@@ -262,6 +262,26 @@ class BudgetRefused(JobLedgerEvent):
     left: Cost
 
 
+class Settlement(StrEnum):
+    """What became of a dead letter."""
+
+    REPLAYED = "replayed"
+    """Its job was asked for again, as a new one."""
+    DISCARDED = "discarded"
+
+
+class LetterSettled(Event):
+    """An operator has decided what becomes of a message that was given up."""
+
+    TYPE: ClassVar = "halftone.letter.settled.v1"
+    ENTITY: ClassVar = "letter"
+    VERB: ClassVar = "settled"
+    KEY: ClassVar = "letter"
+    letter: MessageId
+    how: Settlement
+    job: JobId | None = Field(default=None, description="the new job, of a letter that was replayed")
+
+
 EVENTS: tuple[type[Event], ...] = (
     JobAccepted,
     JobStarted,
@@ -277,6 +297,7 @@ EVENTS: tuple[type[Event], ...] = (
     DatasetDeleted,
     TokenIssued,
     TokenRevoked,
+    LetterSettled,
     BudgetLimited,
     BudgetReserved,
     BudgetCharged,

@@ -96,7 +96,7 @@ SENDERS: dict[type[Event], tuple[str, ...]] = {
     events.DatasetRegistered: (EDGE,),
     events.DatasetVersionAdded: (Actor.INGESTOR, Actor.SYNTHESIZER),
     events.DatasetProfiled: (Actor.INGESTOR,),
-    **dict.fromkeys((events.SchemaAttested, events.DatasetDeleted, events.TokenIssued, events.TokenRevoked), (EDGE,)),
+    **dict.fromkeys((events.SchemaAttested, events.DatasetDeleted, events.TokenIssued, events.TokenRevoked, events.LetterSettled), (EDGE,)),
     **{kind: (Actor.BUDGET_KEEPER,) for kind in EVENTS if issubclass(kind, events.LedgerEvent)},
 }
 """Who makes an event."""
@@ -109,13 +109,14 @@ RETENTION = {
     subjects.DEAD: (subjects.DEAD_ALL, "limits"),
     subjects.TIMERS: (subjects.TIMERS_ALL, "limits"),
 }
-REPEATED = (subjects.EVENTS, subjects.AUDIT)
+REPEATED = (subjects.EVENTS, subjects.AUDIT, subjects.DEAD)
 """Streams whose messages the broker publishes again, with their sequence, once they are stored."""
 PARAMETERS = {
     "account": "id of the budget account",
     "dataset": "id of the dataset",
     "index": "position in the log of the first leaf",
     "job": "id of the job",
+    "letter": "id of the dead letter",
     "message": "id of the message",
     "size": "leaves in the log",
     "token": "id of the token",
@@ -185,7 +186,7 @@ def _of_records() -> Iterator[Channel]:
     log = (Actor.AUDITOR,), (EDGE,)
     yield Channel(subjects.AUDIT_ALL.replace(">", "entries.{index}"), AuditAppended.TYPE, *log)
     yield Channel(subjects.AUDIT_ALL.replace(">", "checkpoint.{size}"), CheckpointSigned.TYPE, *log)
-    yield Channel(subjects.DEAD_ALL.replace(">", "{message}"), DeadLetter.TYPE, (*EXECUTORS, Actor.BUDGET_KEEPER), ())
+    yield Channel(subjects.DEAD_ALL.replace(">", "{message}"), DeadLetter.TYPE, (EDGE, *Actor), (EDGE,))
     yield Channel(subjects.progress("{job}"), PROGRESS, EXECUTORS, (EDGE,))
     yield Channel(subjects.cancel("{job}"), SIGNAL, EXECUTORS, EXECUTORS)
 

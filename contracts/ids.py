@@ -5,6 +5,7 @@ They are safe as subject tokens, file names and URL segments, and sort by the ti
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 import uuid
@@ -28,6 +29,7 @@ MessageId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f-]{36}$")]
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 """A word of a closed vocabulary (an engine, a step, an error code): never free text."""
 
+_JOB = re.compile(r"job_[0-9a-f]{32}")
 DEFAULT_PROJECT: ProjectId = "prj_" + "0" * 32
 ADMINISTRATOR: PrincipalId = "prn_" + "0" * 32
 SYSTEM: PrincipalId = "prn_" + "f" * 32
@@ -42,6 +44,11 @@ def new_id(prefix: str) -> str:
 def derived_id(prefix: str, *causes: str) -> str:
     """The same id for the same causes, so that a retry names what the first run named."""
     return f"{prefix}_{uuid.uuid5(_NAMESPACE, chr(0).join(causes)).hex}"
+
+
+def is_job(named: object) -> bool:
+    """Whether this is the id of a job."""
+    return isinstance(named, str) and _JOB.fullmatch(named) is not None
 
 
 def new_message_id() -> MessageId:

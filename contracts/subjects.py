@@ -23,6 +23,7 @@ DEAD_ALL = "halftone.dead.>"
 TIMERS_ALL = "halftone.timer.>"
 STORED_EVENTS_ALL = "halftone.stored.evt.>"
 STORED_AUDIT_ALL = "halftone.stored.audit.>"
+STORED_DEAD_ALL = "halftone.stored.dead.>"
 PROGRESS_ALL = "halftone.progress.*"
 CANCEL_ALL = "halftone.cancel.*"
 

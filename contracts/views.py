@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import Field
 
 from contracts.base import Contract
-from contracts.events import Origin
+from contracts.events import Origin, Settlement
 from contracts.ids import AccountId, Code, DatasetId, JobId, MessageId, ObjectId, PrincipalId, ProjectId, TokenId
 from contracts.jobs import JobKind, JobSpec, JobState
 from contracts.problems import Problem
@@ -199,6 +199,23 @@ class LedgerEntryView(Contract):
     event: MessageId = Field(description="id of the event; it is a leaf of the audit log")
     sequence: int = Field(ge=1, description="the event's place among all events")
     time: str = Field(description="when it was entered")
+
+
+class DeadLetterView(Contract):
+    """A message that was given up, and what became of it."""
+
+    id: MessageId = Field(description="the letter's id")
+    reason: Code = Field(description="why it was given up")
+    attempts: int = Field(ge=0, description="how often it was tried")
+    subject: str = Field(description="the subject it came in on")
+    source: str = Field(description="who gave it up")
+    type: str | None = Field(default=None, description="of the message; absent where it cannot be read")
+    job: JobId | None = Field(default=None, description="the job it is about, where it is about one")
+    time: str = Field(description="when it was given up")
+    settled: Settlement | None = Field(default=None, description="replayed or discarded; absent while nobody has decided")
+    replayed_as: JobId | None = Field(default=None, description="the new job, of a letter that was replayed")
+    message: dict[str, Any] | None = Field(default=None, description="the message itself; left out of lists, and where it cannot be read")
+    body: str | None = Field(default=None, description="what cannot be read as a message, base64; left out of lists")
 
 
 class ArtifactView(Contract):

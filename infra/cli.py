@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from infra.commands import audit, budget, datasets, events, jobs, schema, system
+from infra.commands import audit, budget, datasets, dead, events, jobs, schema, system
 from infra.commands.doctor import doctor
 
 # Without markup, help needs no rich: it is there in a fraction of the time.
@@ -28,6 +28,7 @@ jobs.add_to(app)
 app.command("models")(datasets.models)
 app.command("engines")(datasets.engines)
 app.add_typer(audit.app, name="audit")
+app.add_typer(dead.app, name="dead")
 app.add_typer(events.app, name="events")
 
 

@@ -6,6 +6,7 @@ function of its stream, however the stream is cut into batches.
 
 from __future__ import annotations
 
+import base64
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -14,6 +15,7 @@ import structlog
 from pydantic import ValidationError
 from pydantic_core import to_json
 
+from contracts import subjects
 from contracts.base import Message
 from contracts.cost import NOTHING, Cost
 from contracts.envelope import Envelope, UnknownMessage
@@ -37,11 +39,12 @@ from contracts.events import (
     JobRefused,
     JobStarted,
     LedgerEvent,
+    LetterSettled,
     SchemaAttested,
 )
-from contracts.ids import DatasetId, JobId
+from contracts.ids import DatasetId, JobId, is_job
 from contracts.jobs import EvaluateSpec, ExportSpec, IngestSpec, JobSpec, JobState, NoopSpec, SampleSpec, SynthesizeSpec
-from contracts.records import AuditAppended, CheckpointSigned
+from contracts.records import AuditAppended, CheckpointSigned, DeadLetter
 
 log = structlog.get_logger()
 
@@ -248,6 +251,42 @@ def _signed(rows: Rows, sequence: int, told: Envelope, record: CheckpointSigned)
     rows["checkpoints"].append({"size": record.size, "note": record.note, "time": told.time, "sequence": sequence})
 
 
+def _buried(rows: Rows, sequence: int, told: Envelope, letter: DeadLetter) -> None:
+    original = _original(letter)
+    rows["dead_letters"].append(
+        {
+            "letter": told.id,
+            "sequence": sequence,
+            "reason": letter.reason,
+            "attempts": letter.attempts,
+            "subject": letter.stream_subject,
+            "source": told.source,
+            "type": original and original.type,
+            "job": _job_named(letter, original),
+            "time": told.time,
+            "body": letter.body,
+        }
+    )
+
+
+def _original(letter: DeadLetter) -> Envelope | None:
+    """The message that was given up, where it is one."""
+    try:
+        return Envelope.load(base64.b64decode(letter.body, validate=True))
+    except ValueError:
+        return None
+
+
+def _job_named(letter: DeadLetter, original: Envelope | None) -> JobId | None:
+    """The job that a letter is about: named by its content, or by the subject alone."""
+    named = None if original is None else original.data.get("job")
+    return named if is_job(named) else subjects.job_of_run(letter.stream_subject)
+
+
+def _settled(rows: Rows, _sequence: int, _told: Envelope, event: LetterSettled) -> None:
+    rows["letter_ends"].append({"letter": event.letter, "how": event.how.value, "replayed_as": event.job})
+
+
 FOLDS: dict[type[Message], Callable[[Rows, int, Envelope, Any], None]] = {
     JobAccepted: _accepted,
     JobStarted: _started,
@@ -260,5 +299,7 @@ FOLDS: dict[type[Message], Callable[[Rows, int, Envelope, Any], None]] = {
     **dict.fromkeys((BudgetLimited, BudgetReserved, BudgetCharged, BudgetReleased, BudgetObserved, BudgetRefused), _entered),
     AuditAppended: _appended,
     CheckpointSigned: _signed,
+    DeadLetter: _buried,
+    LetterSettled: _settled,
 }
 """What is done with each type of message. A mechanism's start is in its job's story, and says no more than that."""

@@ -62,7 +62,18 @@ RULES: dict[str, Rule] = {
     "checkpoints": Rule({"sequence": ("note", "time")}),
 }
 """Tables whose rows grow. Those of the others are written once, and never again."""
-ONCE = ("job_events", "job_datasets", "artifacts", "datasets", "deletions", "ledger", "audit_entries", "audit_nodes")
+ONCE = (
+    "job_events",
+    "job_datasets",
+    "artifacts",
+    "datasets",
+    "deletions",
+    "ledger",
+    "audit_entries",
+    "audit_nodes",
+    "dead_letters",
+    "letter_ends",
+)
 
 
 class Merge:

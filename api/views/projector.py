@@ -28,7 +28,12 @@ from infra.database.positions import REACH
 
 log = structlog.get_logger()
 
-_REPEATED = {subjects.EVENTS: subjects.STORED_EVENTS_ALL, subjects.AUDIT: subjects.STORED_AUDIT_ALL}
+REPEATED = {
+    subjects.EVENTS: subjects.STORED_EVENTS_ALL,
+    subjects.AUDIT: subjects.STORED_AUDIT_ALL,
+    subjects.DEAD: subjects.STORED_DEAD_ALL,
+}
+"""The streams that are folded, and where the broker repeats what they store."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +73,12 @@ class Fold:
 
 
 class Projector:
-    """One per process. ``run_events`` and ``run_audit`` are background tasks; the rest is for those who wait."""
+    """One per process. ``run_events``, ``run_audit`` and ``run_dead`` are background tasks; the rest is for those who wait."""
 
     def __init__(self, views: Views, client: Client) -> None:
         self._views, self._client = views, client
         self._tails: dict[str, Tail] = {}
-        self._marks = {stream: Watermark() for stream in _REPEATED}
+        self._marks = {stream: Watermark() for stream in REPEATED}
         self._listeners, self._ends = Listeners(), Listeners()
 
     async def run_events(self) -> None:
@@ -88,6 +93,10 @@ class Projector:
     async def run_audit(self) -> None:
         """Follow AUDIT for ever."""
         await self._run(subjects.AUDIT)
+
+    async def run_dead(self) -> None:
+        """Follow DEAD for ever."""
+        await self._run(subjects.DEAD)
 
     def position(self, stream: str) -> int:
         """Sequence up to which a stream is in the views."""
@@ -118,7 +127,7 @@ class Projector:
         while True:
             sequence, message_id = await self._views.position(stream)
             self._marks[stream].advance(sequence)
-            tail = self._tails[stream] = Tail(self._client, stream, _REPEATED[stream])
+            tail = self._tails[stream] = Tail(self._client, stream, REPEATED[stream])
             try:
                 await tail.follow(sequence, message_id, apply)
             except PositionLost:

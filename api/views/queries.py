@@ -21,6 +21,7 @@ from contracts.views import (
     CheckpointView,
     DatasetVersionView,
     DatasetView,
+    DeadLetterView,
     EvaluationView,
     JobEventView,
     JobView,
@@ -186,6 +187,32 @@ class Views(Database):
         t = self.tables["artifacts"]
         row = await self.first(t.select().where(t.c.object == object_id))
         return None if row is None else ArtifactView(object=row.object, job=row.job, role=row.role)
+
+    async def letters(self, *, settled: bool | None = None, after: MessageId | None = None, limit: int = 50) -> Page[DeadLetterView]:
+        """Dead letters, the newest first; those that were settled, or those that wait. After one that is not known there is nothing."""
+        t, ends = self.tables["dead_letters"], self.tables["letter_ends"]
+        query = self._letters()
+        if settled is not None:
+            query = query.where(ends.c.letter.is_not(None) if settled else ends.c.letter.is_(None))
+        if after is not None:
+            query = query.where(t.c.sequence < _scalar(t.c.sequence, t.c.letter == after))
+        rows = await self.all(query.order_by(t.c.sequence.desc()).limit(limit + 1))
+        return _page([shape.letter_view(row) for row in rows], limit, lambda letter: letter.id)
+
+    async def letter(self, letter: MessageId) -> DeadLetterView | None:
+        """One dead letter, with its message."""
+        row = await self.first(self._letters().where(self.tables["dead_letters"].c.letter == letter))
+        return None if row is None else shape.letter_view(row, whole=True)
+
+    async def letters_waiting(self) -> int:
+        """How many dead letters nobody has settled."""
+        waiting = self._letters().where(self.tables["letter_ends"].c.letter.is_(None)).subquery()
+        row = await self.first(select(func.count().label("letters")).select_from(waiting))
+        return 0 if row is None else int(row.letters)
+
+    def _letters(self) -> Select[Any]:
+        t, ends = self.tables["dead_letters"], self.tables["letter_ends"]
+        return select(t, ends.c.how, ends.c.replayed_as).join(ends, ends.c.letter == t.c.letter, isouter=True)
 
     async def audit_entries(self, start: int, limit: int) -> list[AuditEntryView]:
         """Leaves from an index on."""

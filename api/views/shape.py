@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import json
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 from pydantic import TypeAdapter
+from pydantic_core import from_json
 from sqlalchemy import Row
 
 from api.views.fold import ENDS
@@ -25,6 +27,7 @@ from contracts.views import (
     DatasetState,
     DatasetVersionView,
     DatasetView,
+    DeadLetterView,
     EvaluationView,
     FailureView,
     JobEventView,
@@ -260,3 +263,25 @@ def audit_entry_view(row: Row[Any]) -> AuditEntryView:
 
 def checkpoint_view(row: Row[Any]) -> CheckpointView:
     return CheckpointView(size=row.size, note=row.note, time=row.time)
+
+
+def letter_view(row: Row[Any], *, whole: bool = False) -> DeadLetterView:
+    """A dead letter, with the message that it holds if it is looked at for itself."""
+    shown: dict[str, Any] = {}
+    if whole and row.type is not None:
+        shown["message"] = from_json(base64.b64decode(row.body))
+    elif whole:
+        shown["body"] = row.body
+    return DeadLetterView(
+        id=row.letter,
+        reason=row.reason,
+        attempts=row.attempts,
+        subject=row.subject,
+        source=row.source,
+        type=row.type,
+        job=row.job,
+        time=row.time,
+        settled=row.how,
+        replayed_as=row.replayed_as,
+        **shown,
+    )

@@ -7,7 +7,7 @@ from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData
 from contracts import subjects
 from infra.database.tables import common_tables
 
-RULES = 1
+RULES = 2
 """Raised when events come to be folded in another way: what was folded before is then folded anew."""
 
 
@@ -24,6 +24,7 @@ def view_tables() -> MetaData:
     _datasets(metadata)
     _budgets(metadata)
     _audit(metadata)
+    _letters(metadata)
     return metadata
 
 
@@ -185,8 +186,45 @@ def _audit(metadata: MetaData) -> None:
     )
 
 
+def _letters(metadata: MetaData) -> None:
+    letters = Table(
+        "dead_letters",
+        metadata,
+        Column("letter", Text, primary_key=True),
+        Column("sequence", Integer, nullable=False),
+        Column("reason", Text, nullable=False),
+        Column("attempts", Integer, nullable=False),
+        Column("subject", Text, nullable=False),
+        Column("source", Text, nullable=False),
+        Column("type", Text, comment="null where the message cannot be read"),
+        Column("job", Text),
+        Column("time", Text, nullable=False),
+        Column("body", Text, nullable=False, comment="base64"),
+    )
+    Index("dead_letters_sequence", letters.c.sequence)
+    Table(
+        "letter_ends",
+        metadata,
+        Column("letter", Text, primary_key=True),
+        Column("how", Text, nullable=False),
+        Column("replayed_as", Text, comment="the new job"),
+    )
+
+
 FOLDED: dict[str, tuple[str, ...]] = {
-    subjects.EVENTS: ("jobs", "job_events", "job_datasets", "artifacts", "datasets", "deletions", "versions", "accounts", "ledger"),
+    subjects.EVENTS: (
+        "jobs",
+        "job_events",
+        "job_datasets",
+        "artifacts",
+        "datasets",
+        "deletions",
+        "versions",
+        "accounts",
+        "ledger",
+        "letter_ends",
+    ),
     subjects.AUDIT: ("audit_entries", "audit_nodes", "checkpoints"),
+    subjects.DEAD: ("dead_letters",),
 }
 """The tables that each stream is folded into, and no other."""

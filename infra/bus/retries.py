@@ -119,21 +119,21 @@ class Retries:
 
     async def unreadable(self, message: Msg) -> None:
         """Give up what cannot be read."""
-        await self._store.write(lambda tx: self._bury(tx, message, None, "unreadable", message.metadata.num_delivered))
+        await self._store.write(lambda tx: self._bury(tx, message, None, Hopeless(code="unreadable"), message.metadata.num_delivered))
 
     def _failed(self, message: Msg, envelope: Envelope, error: Exception, tx: Transaction) -> int | None:
         """How often the message was tried, or None if that was the last time."""
         attempts: int = self._count.first(tx.connection, message=envelope.id, now=now_ms()).attempts
         if attempts < MOST_ATTEMPTS and not isinstance(error, Hopeless):
             return attempts
-        self._bury(tx, message, envelope, error.code if isinstance(error, Hopeless) else "handler-failed", attempts)
+        self._bury(tx, message, envelope, error if isinstance(error, Hopeless) else Hopeless(code="handler-failed"), attempts)
         return None
 
-    def _bury(self, tx: Transaction, message: Msg, envelope: Envelope | None, reason: Code, attempts: int) -> None:
+    def _bury(self, tx: Transaction, message: Msg, envelope: Envelope | None, why: Hopeless, attempts: int) -> None:
         original = envelope.id if envelope is not None else (message.headers or {}).get("Nats-Msg-Id", message.subject)
-        letter = dead_letter(self._source, original, message.subject, message.data, reason=reason, attempts=attempts, envelope=envelope)
+        letter = dead_letter(self._source, original, message.subject, message.data, reason=why.code, attempts=attempts, envelope=envelope)
         if tx.first_time(letter.id):
-            self._give_up(Given(message.subject, letter, reason, envelope), tx)
+            self._give_up(Given(message.subject, letter, why.code, envelope), tx)
             tx.send(letter)
 
 

@@ -63,7 +63,7 @@ STREAMS = (
     ),
     _kept(subjects.EVENTS, subjects.EVENTS_ALL, republish=subjects.STORED_EVENTS_ALL),
     _kept(subjects.AUDIT, subjects.AUDIT_ALL, republish=subjects.STORED_AUDIT_ALL),
-    _kept(subjects.DEAD, subjects.DEAD_ALL),
+    _kept(subjects.DEAD, subjects.DEAD_ALL, republish=subjects.STORED_DEAD_ALL),
     StreamConfig(
         name=subjects.TIMERS,
         subjects=[subjects.TIMERS_ALL],
@@ -174,7 +174,13 @@ OUTSIDERS = ("subscriber",)
 OUTSIDE_HEARS = (subjects.EVENTS_ALL, subjects.STORED_EVENTS_ALL)
 
 PUBLISH: dict[str, list[str]] = {
-    "edge": [subjects.COMMANDS_ALL, subjects.DEAD_ALL, *(_evt(entity) for entity in ("job", "dataset", "token")), *_READ_LOG],
+    "edge": [
+        subjects.COMMANDS_ALL,
+        subjects.DEAD_ALL,
+        *(_evt(entity) for entity in ("job", "dataset", "token", "letter")),
+        *_READ_LOG,
+        f"$JS.API.DIRECT.GET.{subjects.DEAD}",
+    ],
     "subscriber": _durable_rights("subscriber"),
     Actor.BUDGET_KEEPER: [
         _evt("budget"),
@@ -188,7 +194,7 @@ PUBLISH: dict[str, list[str]] = {
 """What each user may publish. Nobody but the provisioner may make, change or delete a stream or a consumer."""
 
 SUBSCRIBE: dict[str, list[str]] = {
-    "edge": [subjects.STORED_EVENTS_ALL, subjects.STORED_AUDIT_ALL, subjects.PROGRESS_ALL],
+    "edge": [subjects.STORED_EVENTS_ALL, subjects.STORED_AUDIT_ALL, subjects.STORED_DEAD_ALL, subjects.PROGRESS_ALL],
     "subscriber": [*OUTSIDE_HEARS],
     Actor.AUDITOR: [subjects.STORED_EVENTS_ALL],
     **{actor: [subjects.CANCEL_ALL] for actor in EXECUTORS},

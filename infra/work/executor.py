@@ -77,7 +77,7 @@ class Executor:
         envelope = delivery.envelope
         command = envelope.message
         if not isinstance(command, RunJob):
-            raise Hopeless("misaddressed")
+            raise Hopeless(code="misaddressed")
         if _light(command):
             await self._store.write(partial(self._noop, envelope, command))
             return Verdict.DONE
@@ -259,7 +259,7 @@ class Executor:
     async def _cancel(self, envelope: Envelope) -> None:
         command = envelope.message
         if not isinstance(command, CancelJob):
-            raise Hopeless("misaddressed")
+            raise Hopeless(code="misaddressed")
 
         def change(tx: Transaction) -> bool:
             return tx.first_time(envelope.id) and self._jobs.cancel(tx, envelope, command)

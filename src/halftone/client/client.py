@@ -19,6 +19,7 @@ from halftone.client.faces import Awaiting, Blocking, Part, operation
 from halftone.client.flow import Core, Flow, ask
 from halftone.client.handles import AsyncJob, Job, Seed, asking, handing, promised
 from halftone.client.jobs import AsyncEvaluations, AsyncJobs, AsyncModels, Evaluations, Jobs, Models
+from halftone.client.letters import AsyncDeadLetters, DeadLetters
 from halftone.client.reading import Dataset, dataset_id, fetch, parsed
 from halftone.client.request import Request, get
 
@@ -141,6 +142,7 @@ class Halftone(_Halftone, Blocking):
         self.budgets = Budgets(core, self.driver)
         self.evaluations = Evaluations(core, self.driver)
         self.audit = Audit(core, self.driver)
+        self.dead_letters = DeadLetters(core, self.driver)
 
     def close(self) -> None:
         """Close every connection."""
@@ -175,6 +177,7 @@ class AsyncHalftone(_Halftone, Awaiting):
         self.budgets = AsyncBudgets(core, self.driver)
         self.evaluations = AsyncEvaluations(core, self.driver)
         self.audit = AsyncAudit(core, self.driver)
+        self.dead_letters = AsyncDeadLetters(core, self.driver)
 
     async def close(self) -> None:
         """Close every connection."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
@@ -14,9 +15,9 @@ from contracts import subjects
 from contracts.base import Message
 from contracts.cost import Cost
 from contracts.envelope import Context, Envelope
-from contracts.ids import AccountId, DatasetId, JobId, new_id
+from contracts.ids import AccountId, DatasetId, JobId, new_id, new_message_id
 from contracts.jobs import EvaluateSpec, IngestSpec, NoopSpec, Output, StepRun, SynthesizeSpec, TableRef
-from contracts.records import AuditAppended, AuditEntry, CheckpointSigned
+from contracts.records import AuditAppended, AuditEntry, CheckpointSigned, DeadLetter
 from halftone.merkle import Checkpoint, MemoryNodes, canonical, generate_key, leaf_hash, root, sign_checkpoint
 from infra.bus.tail import Stored
 
@@ -35,7 +36,7 @@ class Story:
     """Messages of both streams, in the order in which they were told."""
 
     def __init__(self) -> None:
-        self.messages: dict[str, list[Stored]] = {subjects.EVENTS: [], subjects.AUDIT: []}
+        self.messages: dict[str, list[Stored]] = {subjects.EVENTS: [], subjects.AUDIT: [], subjects.DEAD: []}
         self.envelopes: list[Envelope] = []
         self.key = generate_key()
         self.nodes = MemoryNodes()
@@ -155,7 +156,11 @@ def complete() -> Story:
     _ended_otherwise(story)
     _evaluated(story)
     story.tell(e.JobAccepted(job=JOBS["noop"], spec=NoopSpec()), e.DatasetDeleted(dataset=new_id("ds"), reason="asked"))
-    for count in (1, 6, 2, 9):
+    letter = new_message_id()
+    body = base64.b64encode(story.envelopes[0].dump()).decode()
+    story.tell(DeadLetter(reason="handler-failed", attempts=5, stream_subject="halftone.evt.x", body=body))
+    story.tell(e.LetterSettled(letter=letter, how=e.Settlement.DISCARDED))
+    for count in (1, 6, 2, 10):
         story.log(count)
     return story
 

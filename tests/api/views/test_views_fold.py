@@ -38,13 +38,13 @@ from contracts.events import (
 )
 from contracts.ids import new_id
 from contracts.jobs import JobState, NoopSpec
-from contracts.records import AuditAppended, CheckpointSigned
+from contracts.records import AuditAppended, CheckpointSigned, DeadLetter
 from infra.bus.tail import Stored
 
 GOLDEN = sorted((Path(contracts.__file__).parent / "golden").glob("*.json"))
 TOKENS = {TokenIssued, TokenRevoked}
 """The edge's own table is the truth about these: they are in the log, and no view."""
-FOLLOWED = {kind.TYPE for kind in (*EVENTS, AuditAppended, CheckpointSigned) if kind not in TOKENS}
+FOLLOWED = {kind.TYPE for kind in (*EVENTS, AuditAppended, CheckpointSigned, DeadLetter) if kind not in TOKENS}
 METADATA = view_tables()
 FOLDING = {stream: Fold(METADATA.tables, stream) for stream in FOLDED}
 
@@ -94,10 +94,15 @@ def expected(memory: Connection, full_story: Any) -> dict[str, list[Any]]:
 def filled(kind: type[Message]) -> set[str]:
     """Tables of which a message fills one at least."""
     if not issubclass(kind, Event):
-        return {"audit_entries" if kind is AuditAppended else "checkpoints"}
-    return {"job": {"jobs"}, "mechanism": {"job_events"}, "dataset": {"datasets", "versions", "deletions"}, "budget": {"ledger"}}[
-        kind.ENTITY
-    ]
+        return {{AuditAppended: "audit_entries", DeadLetter: "dead_letters"}.get(kind, "checkpoints")}
+    by_entity = {
+        "job": {"jobs"},
+        "mechanism": {"job_events"},
+        "dataset": {"datasets", "versions", "deletions"},
+        "budget": {"ledger"},
+        "letter": {"letter_ends"},
+    }
+    return by_entity[kind.ENTITY]
 
 
 def test_each_event_is_folded_or_told_in_its_jobs_story_alone() -> None:
