@@ -43,6 +43,8 @@ class Metrics:
         self._lag = Gauge("halftone_view_lag_messages", "Messages that a view is behind its stream", ["stream"], registry=self.registry)
         self._backlog = Gauge("halftone_outbox_waiting", "Messages that the broker has not acknowledged yet", registry=self.registry)
         self._dead = Gauge("halftone_dead_letters", "Messages that were given up and wait for somebody's decision", registry=self.registry)
+        told = "Messages that the broker had lost and that were sent again"
+        self._lost = Gauge("halftone_bus_lost_messages", told, ["part", "stream"], registry=self.registry)
         self._bus = Gauge("halftone_bus_connected", "1 while the broker is there", registry=self.registry)
         self._failing = Gauge("halftone_tasks_failing", "Background tasks that are down", registry=self.registry)
         self._refused = Gauge("halftone_requests_denied", "Requests without a valid token since the start", registry=self.registry)
@@ -54,6 +56,8 @@ class Metrics:
         if now - self._counted >= JOBS_EVERY:
             self._counted = now
             self._jobs.clear()
+            for part, stream, lost in await edge.views.repairs():
+                self._lost.labels(part, stream).set(lost)
             self._dead.set(await edge.views.letters_waiting())
             for kind, state, count in await edge.views.job_counts():
                 self._jobs.labels(kind, state).set(count)

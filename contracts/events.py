@@ -282,6 +282,18 @@ class LetterSettled(Event):
     job: JobId | None = Field(default=None, description="the new job, of a letter that was replayed")
 
 
+class BusRepaired(Event):
+    """A broker had lost messages that it had acknowledged; who had sent them sends them again, under the same ids."""
+
+    TYPE: ClassVar = "halftone.bus.repaired.v1"
+    ENTITY: ClassVar = "bus"
+    VERB: ClassVar = "repaired"
+    KEY: ClassVar = "part"
+    part: Code = Field(description="who had sent them: an actor, or the edge")
+    stream: Code = Field(description="which stream had lost them, in small letters")
+    messages: int = Field(ge=1, description="how many are sent again; of commands, some may have been done before they were lost")
+
+
 EVENTS: tuple[type[Event], ...] = (
     JobAccepted,
     JobStarted,
@@ -298,6 +310,7 @@ EVENTS: tuple[type[Event], ...] = (
     TokenIssued,
     TokenRevoked,
     LetterSettled,
+    BusRepaired,
     BudgetLimited,
     BudgetReserved,
     BudgetCharged,

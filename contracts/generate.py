@@ -97,6 +97,7 @@ SENDERS: dict[type[Event], tuple[str, ...]] = {
     events.DatasetVersionAdded: (Actor.INGESTOR, Actor.SYNTHESIZER),
     events.DatasetProfiled: (Actor.INGESTOR,),
     **dict.fromkeys((events.SchemaAttested, events.DatasetDeleted, events.TokenIssued, events.TokenRevoked, events.LetterSettled), (EDGE,)),
+    events.BusRepaired: (EDGE, *Actor),
     **{kind: (Actor.BUDGET_KEEPER,) for kind in EVENTS if issubclass(kind, events.LedgerEvent)},
 }
 """Who makes an event."""
@@ -113,6 +114,7 @@ REPEATED = (subjects.EVENTS, subjects.AUDIT, subjects.DEAD)
 """Streams whose messages the broker publishes again, with their sequence, once they are stored."""
 PARAMETERS = {
     "account": "id of the budget account",
+    "part": "name of the actor, or edge",
     "dataset": "id of the dataset",
     "index": "position in the log of the first leaf",
     "job": "id of the job",

@@ -17,6 +17,7 @@ from multiprocessing.context import ForkServerProcess
 
 import structlog
 import uvloop
+from nats.errors import Error as NatsError
 
 from contracts.jobs import Actor
 from infra import logs
@@ -155,16 +156,19 @@ class System:
         """Start all of it, and wait until it serves. Raises BrokerFailed or StartFailed."""
         self._broker = NatsServer(self.home, BusAccess.ensure(self.home, self.settings.nats_port))
         await self._broker.start()
-        client = await connect(self._broker.access.url("provisioner"), "provisioner")
-        try:
-            await provision(jetstream(client))
-        finally:
-            await client.close()
+        await self._provision()
         await asyncio.gather(*(child.start() for child in self.children))
         for child in self.children:
             child.keep_port(self.home)
         self._watches = [asyncio.create_task(child.watch()) for child in self.children]
         self._watches.append(asyncio.create_task(self._watch_broker()))
+
+    async def _provision(self) -> None:
+        client = await connect(self._broker.access.url("provisioner"), "provisioner")
+        try:
+            await provision(jetstream(client))
+        finally:
+            await client.close()
 
     async def _watch_broker(self) -> None:
         """Start the broker again whenever it ends: all else waits for it."""
@@ -177,7 +181,9 @@ class System:
             await asyncio.sleep(_pause(failures))
             try:
                 await self._broker.start()
-            except (BrokerFailed, OSError) as error:
+                # Its store may have been replaced, or be gone.
+                await self._provision()
+            except (BrokerFailed, NatsError, OSError) as error:
                 log.error("broker.not_started", reason=str(error))  # noqa: TRY400  # the reason says it
 
     async def stop(self) -> None:

@@ -26,6 +26,7 @@ from contracts.events import (
     BudgetRefused,
     BudgetReleased,
     BudgetReserved,
+    BusRepaired,
     DatasetDeleted,
     DatasetProfiled,
     DatasetRegistered,
@@ -287,6 +288,10 @@ def _settled(rows: Rows, _sequence: int, _told: Envelope, event: LetterSettled) 
     rows["letter_ends"].append({"letter": event.letter, "how": event.how.value, "replayed_as": event.job})
 
 
+def _repaired(rows: Rows, _sequence: int, told: Envelope, event: BusRepaired) -> None:
+    rows["repairs"].append({"id": told.id, "part": event.part, "stream": event.stream, "messages": event.messages, "time": told.time})
+
+
 FOLDS: dict[type[Message], Callable[[Rows, int, Envelope, Any], None]] = {
     JobAccepted: _accepted,
     JobStarted: _started,
@@ -301,5 +306,6 @@ FOLDS: dict[type[Message], Callable[[Rows, int, Envelope, Any], None]] = {
     CheckpointSigned: _signed,
     DeadLetter: _buried,
     LetterSettled: _settled,
+    BusRepaired: _repaired,
 }
 """What is done with each type of message. A mechanism's start is in its job's story, and says no more than that."""

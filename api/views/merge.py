@@ -73,6 +73,7 @@ ONCE = (
     "audit_nodes",
     "dead_letters",
     "letter_ends",
+    "repairs",
 )
 
 

@@ -204,6 +204,12 @@ class Views(Database):
         row = await self.first(self._letters().where(self.tables["dead_letters"].c.letter == letter))
         return None if row is None else shape.letter_view(row, whole=True)
 
+    async def repairs(self) -> list[tuple[str, str, int]]:
+        """How many messages of each part the broker had lost from each stream."""
+        t = self.tables["repairs"]
+        query = select(t.c.part, t.c.stream, func.sum(t.c.messages).label("messages")).group_by(t.c.part, t.c.stream)
+        return [(row.part, row.stream, int(row.messages)) for row in await self.all(query)]
+
     async def letters_waiting(self) -> int:
         """How many dead letters nobody has settled."""
         waiting = self._letters().where(self.tables["letter_ends"].c.letter.is_(None)).subquery()

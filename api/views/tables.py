@@ -25,6 +25,7 @@ def view_tables() -> MetaData:
     _budgets(metadata)
     _audit(metadata)
     _letters(metadata)
+    _repairs(metadata)
     return metadata
 
 
@@ -186,6 +187,18 @@ def _audit(metadata: MetaData) -> None:
     )
 
 
+def _repairs(metadata: MetaData) -> None:
+    Table(
+        "repairs",
+        metadata,
+        Column("id", Text, primary_key=True, comment="of the event"),
+        Column("part", Text, nullable=False),
+        Column("stream", Text, nullable=False),
+        Column("messages", Integer, nullable=False),
+        Column("time", Text, nullable=False),
+    )
+
+
 def _letters(metadata: MetaData) -> None:
     letters = Table(
         "dead_letters",
@@ -223,6 +236,7 @@ FOLDED: dict[str, tuple[str, ...]] = {
         "accounts",
         "ledger",
         "letter_ends",
+        "repairs",
     ),
     subjects.AUDIT: ("audit_entries", "audit_nodes", "checkpoints"),
     subjects.DEAD: ("dead_letters",),

@@ -22,6 +22,7 @@ from contracts.envelope import CONTENT_TYPE
 from contracts.ids import MessageId
 from infra.bus.batch import BatchRefused, publish_batch
 from infra.bus.connection import PUBLISH_TIMEOUT, jetstream
+from infra.bus.reconcile import Reconciler
 from infra.bus.retries import dead_letter
 from infra.bus.topology import MAX_COMMAND_BYTES
 from infra.database.prepared import Prepared
@@ -42,7 +43,11 @@ HEADERS = 512
 """Bytes of a message that are none of its body."""
 REFUSED = 0
 """In place of the sequence of a row that was refused for good."""
+PAGE = 5_000
+"""Most rows that are read from the table at a time."""
 RETRY_SECONDS = 0.25
+LOOK_SECONDS = 2.0
+"""Between two looks whether the connection is another, while there is nothing to publish."""
 MARK_SECONDS = 0.1
 """How long the marks of what was sent wait for a commit that takes them along."""
 
@@ -59,7 +64,8 @@ class Sent:
 class Relay:
     """One per database. Rows leave in order per stream; a command whose place is taken waits without holding up others.
 
-    What commits put into the outbox is handed over in memory; the table is read once, at the start.
+    What commits put into the outbox is handed over in memory; the table is read when a connection begins. By then it was compared
+    with the streams: what the broker had lost is unsent again.
     """
 
     def __init__(self, store: Store, client: Client, source: str) -> None:
@@ -68,28 +74,45 @@ class Relay:
         self._js: JetStreamContext = jetstream(client)
         outbox = store.metadata.tables["outbox"]
         unsent = select(outbox.c.n, outbox.c.message_id, outbox.c.subject, outbox.c.body).where(outbox.c.sequence.is_(None))
-        self._unsent = Prepared(unsent.order_by(outbox.c.n))
+        self._unsent = Prepared(unsent.where(outbox.c.n > bindparam("after")).order_by(outbox.c.n).limit(PAGE))
         self._last = Prepared(select(func.coalesce(func.max(outbox.c.n), 0).label("n")))
         self._mark = Prepared(update(outbox).where(outbox.c.n == bindparam("row")).values(sequence=bindparam("at")))
         self._waiting: defaultdict[MessageId, set[asyncio.Future[int]]] = defaultdict(set)
         self._taken: set[str] = set()
         """Subjects of commands whose place was taken when they were last tried."""
         self._unmarked = False
+        self._known, self._behind = 0, True
+        """Row up to which all that is unsent is in memory, and whether there is more than that in the database."""
+        self._reconciler = Reconciler(store, client, source)
         self.backlog = 0
         """Rows that waited at the last look."""
 
     async def run(self) -> None:
         """Publish for ever. Raises nothing that passes: the broker may be away for as long as it likes."""
-        rows, known = await self._store.write(self._left)
-        retry_at = 0.0
+        rows: list[Outgoing] = []
+        checked, retry_at = -1, 0.0
         while True:
-            rows += [row for row in self._store.take_sent() if row.n > known]
+            connection = self._connection()
+            if checked != connection:
+                # The broker may be another than before, or hold less: what it lost goes before what is new.
+                if not await self._repair():
+                    await asyncio.sleep(RETRY_SECONDS)
+                    continue
+                checked, self._known, self._behind, rows = connection, 0, True, []
+            handed = self._store.take_sent()
+            if not self._behind:
+                rows += [row for row in handed if row.n > self._known]
+            elif len(rows) < FETCH:
+                rows += await self._store.write(self._left)
             self.backlog = len(rows)
             if time.monotonic() >= retry_at:
                 self._taken.clear()
                 retry_at = time.monotonic() + RETRY_SECONDS
             ready = [row for row in rows if row.subject not in self._taken]
             sent = await self._publish(ready) if ready else []
+            if sent and connection != self._connection():
+                # Which broker has stored them is not known: they are published again, and known again, once it was looked at.
+                continue
             if sent:
                 self._unmarked = True
                 self._store.write_along(partial(self._marked, sent))
@@ -97,9 +120,22 @@ class Relay:
                 rows = [row for row in rows if row.n not in gone]
                 self.backlog = len(rows)
             elif not self._store.outgoing.is_set():
-                await self._pause(RETRY_SECONDS if rows else MARK_SECONDS if self._unmarked else None)
+                await self._pause(RETRY_SECONDS if rows else MARK_SECONDS if self._unmarked else LOOK_SECONDS)
 
-    async def _pause(self, seconds: float | None) -> None:
+    def _connection(self) -> int:
+        """Which connection this is, counted by the client."""
+        return int(self._client.stats["reconnects"])
+
+    async def _repair(self) -> bool:
+        """See to it that what the broker lost is unsent again; false while the broker is away."""
+        try:
+            await self._reconciler.repair()
+        except (NatsError, TimeoutError, OSError) as error:
+            log.info("relay.broker_away", error=type(error).__name__)
+            return False
+        return True
+
+    async def _pause(self, seconds: float) -> None:
         """Wait for new rows. Marks that no commit has taken along by then get one of their own."""
         try:
             async with asyncio.timeout(seconds):
@@ -109,9 +145,12 @@ class Relay:
                 self._unmarked = False
                 await self._store.write(lambda _: None)
 
-    def _left(self, tx: Transaction) -> tuple[list[Outgoing], int]:
-        """What an earlier run left unsent, and the last row there is: those up to it that are handed over as well are known."""
-        return [Outgoing(*row) for row in self._unsent.all(tx.connection)], self._last.first(tx.connection).n
+    def _left(self, tx: Transaction) -> list[Outgoing]:
+        """The next of what is unsent, a page of it. With the last page, all that there is up to the last row is known."""
+        found = [Outgoing(*row) for row in self._unsent.all(tx.connection, after=self._known)]
+        self._behind = len(found) == PAGE
+        self._known = found[-1].n if self._behind else self._last.first(tx.connection).n
+        return found
 
     def _marked(self, sent: Sequence[Sent], tx: Transaction) -> None:
         # In no hurry: a mark that a crash loses is made when the row is published again, which the broker recognises.

@@ -160,13 +160,20 @@ def _evt(entity: str) -> str:
     return f"halftone.evt.{entity}.>"
 
 
+_READ_BACK = [
+    _evt("bus"),
+    subjects.DEAD_ALL,
+    f"$JS.API.STREAM.INFO.{subjects.COMMANDS}",
+    *(f"$JS.API.DIRECT.GET.{stream}" for stream in (subjects.EVENTS, subjects.DEAD)),
+]
+"""What a relay needs beside its own subjects: to see what the broker still holds, and to tell what it had lost or will never take."""
 _CORE = (subjects.PROGRESS_ALL, subjects.CANCEL_ALL)
 
 
 def _executor_publishes(actor: Actor) -> list[str]:
     reserve = f"halftone.cmd.{Actor.BUDGET_KEEPER}.ctl.reserve.*"
     mechanism = [_evt("mechanism")] if actor is Actor.SYNTHESIZER else []
-    return [_evt("job"), *mechanism, _evt("dataset"), *_CORE, subjects.DEAD_ALL, reserve, *_durable_rights(actor)]
+    return [_evt("job"), *mechanism, _evt("dataset"), *_CORE, *_READ_BACK, reserve, *_durable_rights(actor)]
 
 
 OUTSIDERS = ("subscriber",)
@@ -176,19 +183,18 @@ OUTSIDE_HEARS = (subjects.EVENTS_ALL, subjects.STORED_EVENTS_ALL)
 PUBLISH: dict[str, list[str]] = {
     "edge": [
         subjects.COMMANDS_ALL,
-        subjects.DEAD_ALL,
+        *_READ_BACK,
         *(_evt(entity) for entity in ("job", "dataset", "token", "letter")),
         *_READ_LOG,
-        f"$JS.API.DIRECT.GET.{subjects.DEAD}",
     ],
     "subscriber": _durable_rights("subscriber"),
     Actor.BUDGET_KEEPER: [
         _evt("budget"),
         *(subjects.run_all(actor) for actor in EXECUTORS),
-        subjects.DEAD_ALL,
+        *_READ_BACK,
         *_durable_rights(Actor.BUDGET_KEEPER),
     ],
-    Actor.AUDITOR: [subjects.AUDIT_ALL, subjects.DEAD_ALL, *_READ_LOG],
+    Actor.AUDITOR: [subjects.AUDIT_ALL, *_READ_BACK, *_READ_LOG],
     **{actor: _executor_publishes(actor) for actor in EXECUTORS},
 }
 """What each user may publish. Nobody but the provisioner may make, change or delete a stream or a consumer."""

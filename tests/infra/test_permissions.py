@@ -40,6 +40,10 @@ PLACES = {
     "purge": "$JS.API.STREAM.PURGE.EVENTS",
     "read-events": "$JS.API.DIRECT.GET.EVENTS",
     "read-audit": "$JS.API.DIRECT.GET.AUDIT",
+    "read-dead": "$JS.API.DIRECT.GET.DEAD",
+    "see-commands": "$JS.API.STREAM.INFO.COMMANDS",
+    "repaired": "halftone.evt.bus.edge.repaired",
+    "settled": "halftone.evt.letter.x.settled",
     "read-commands": "$JS.API.STREAM.MSG.GET.COMMANDS",
     "fetch-keeper": "$JS.API.CONSUMER.MSG.NEXT.EVENTS.budget_keeper-events",
     "fetch-synthesizer": "$JS.API.CONSUMER.MSG.NEXT.COMMANDS.synthesizer-run",
@@ -49,13 +53,14 @@ PLACES = {
 }
 """Somewhere to publish, for each right that there is, and for each that nobody has."""
 
-READ_LOG = {"read-events", "read-audit"}
-EXECUTES = {"job", "dataset", "progress", "cancel-now", "dead", "reserve"}
+READ_BACK = {"read-events", "read-dead", "see-commands", "repaired", "dead"}
+READ_LOG = {"read-audit"} | READ_BACK
+EXECUTES = {"job", "dataset", "progress", "cancel-now", "reserve"} | READ_BACK
 MAY_PUBLISH: dict[str, set[str]] = {
-    "edge": {"run", "ingest", "cancel", "reserve", "set_limit", "job", "dataset", "dead"} | READ_LOG,
+    "edge": {"run", "ingest", "cancel", "reserve", "set_limit", "job", "dataset", "settled"} | READ_LOG,
     "subscriber": {"fetch-subscriber", "ack-subscriber"},
-    "budget_keeper": {"budget", "run", "ingest", "dead", "fetch-keeper", "ack-keeper"},
-    "auditor": {"entries", "dead"} | READ_LOG,
+    "budget_keeper": {"budget", "run", "ingest", "fetch-keeper", "ack-keeper"} | READ_BACK,
+    "auditor": {"entries"} | READ_LOG,
     "ingestor": EXECUTES,
     "synthesizer": EXECUTES | {"mechanism", "fetch-synthesizer"},
     "evaluator": EXECUTES,
@@ -63,6 +68,7 @@ MAY_PUBLISH: dict[str, set[str]] = {
 HEARS = {
     "stored-events": "halftone.stored.evt.>",
     "stored-audit": "halftone.stored.audit.>",
+    "stored-dead": "halftone.stored.dead.>",
     "progress": "halftone.progress.*",
     "cancel-now": "halftone.cancel.*",
     "events": "halftone.evt.>",
@@ -72,7 +78,7 @@ HEARS = {
     "the broker's advice": "$JS.EVENT.>",
 }
 MAY_HEAR: dict[str, set[str]] = {
-    "edge": {"stored-events", "stored-audit", "progress"},
+    "edge": {"stored-events", "stored-audit", "stored-dead", "progress"},
     "subscriber": {"events", "stored-events"},
     "budget_keeper": set(),
     "auditor": {"stored-events"},

@@ -160,7 +160,8 @@ def complete() -> Story:
     body = base64.b64encode(story.envelopes[0].dump()).decode()
     story.tell(DeadLetter(reason="handler-failed", attempts=5, stream_subject="halftone.evt.x", body=body))
     story.tell(e.LetterSettled(letter=letter, how=e.Settlement.DISCARDED))
-    for count in (1, 6, 2, 10):
+    story.tell(e.BusRepaired(part="edge", stream="events", messages=3))
+    for count in (1, 6, 2, 11):
         story.log(count)
     return story
 

@@ -101,6 +101,7 @@ def filled(kind: type[Message]) -> set[str]:
         "dataset": {"datasets", "versions", "deletions"},
         "budget": {"ledger"},
         "letter": {"letter_ends"},
+        "bus": {"repairs"},
     }
     return by_entity[kind.ENTITY]
 
