@@ -1,23 +1,34 @@
-"""The ingestor: takes a file in, infers its types from the whole of it, stores it as Parquet, profiles it; and writes tables out again."""
+"""The ingestor: takes a table in, infers its types from the whole of it, stores it as Parquet, profiles it; and writes tables out again.
+
+Rows come in a file that was sent, or are fetched from a source that the settings name. What is the same content falls under the same
+budget account, whatever it came in: that is decided here, in the transaction that ends the job, before anybody can use the rows.
+"""
 
 from __future__ import annotations
 
 import json
 import secrets
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import Column, MetaData, Table, Text, insert, select
+
+from contracts.commands import RunJob
 from contracts.events import DatasetProfiled, DatasetVersionAdded, Origin
-from contracts.ids import ObjectId
-from contracts.jobs import Actor, ExportSpec, IngestSpec, Output, TableFormat
+from contracts.ids import AccountId, ObjectId
+from contracts.jobs import Actor, ExportSpec, Fetch, IngestSpec, Output, TableFormat
 from contracts.schema import DatasetSchema, TableSchema
+from infra.database.store import Transaction
 from infra.objects import ObjectMissing
 from infra.settings import Settings
+from infra.sources.named import FETCHED, AskedKey, AskedQuery
 from infra.work.executor import run_executor
 from infra.work.task import Finished, Happened, Task, TaskRefused
 from infra.work.worker import Reporter
 
 if TYPE_CHECKING:
+    from halftone.tables.limits import Limits
     from halftone.tables.options import ReadOptions
 
 PARQUET = "application/vnd.apache.parquet"
@@ -27,12 +38,42 @@ MEDIA_TYPES: dict[TableFormat, str] = {
     TableFormat.JSONL: "application/jsonl",
     TableFormat.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
-RESULTS = ("table", "proposal", "profile", "draft", "sample")
+RESULTS = ("fetched", "table", "proposal", "profile", "draft", "sample")
+
+
+def tables() -> MetaData:
+    """The ingestor's own tables: which content falls under which account. Rows are only ever added."""
+    metadata = MetaData()
+    Table(
+        "contents",
+        metadata,
+        Column("sha256", Text, primary_key=True, comment="of a table's content, or of the bytes of a file, hex"),
+        Column("account", Text, nullable=False),
+    )
+    return metadata
 
 
 async def run(settings: Settings) -> None:
     """Ingest until stopped."""
-    await run_executor(Actor.INGESTOR, settings, "actors.ingestor:work")
+    await run_executor(Actor.INGESTOR, settings, "actors.ingestor:work", events=bound, metadata=tables())
+
+
+def bound(tx: Transaction, command: RunJob, end: Finished) -> tuple[Happened, ...]:
+    """What happened when rows came in, with the account that they fall under: that of the first table with their content.
+
+    Failing that, of the first file with these bytes, however it was read then; failing that, the one that the dataset is registered with.
+    """
+    spec = command.spec
+    if not isinstance(spec, IngestSpec) or not end.contents:
+        return end.events
+    t = tx.tables["contents"]
+    rows = tx.connection.execute(select(t).where(t.c.sha256.in_(end.contents)))
+    held: dict[str, AccountId] = {row.sha256: row.account for row in rows}
+    account = next((held[each] for each in end.contents if each in held), spec.account)
+    new = [{"sha256": each, "account": account} for each in end.contents if each not in held]
+    if new:
+        tx.connection.execute(insert(t), new)
+    return tuple(each.having(account=account) if each.type == DatasetVersionAdded.TYPE else each for each in end.events)
 
 
 def work(task: Task, reporter: Reporter) -> Finished:
@@ -75,16 +116,19 @@ def _export(task: Task, spec: ExportSpec, reporter: Reporter) -> Finished:
 
 
 def _store(task: Task, spec: IngestSpec, reporter: Reporter) -> Finished:
-    from halftone.tables.ingest import ingest  # noqa: PLC0415  # heavy
+    from halftone.tables.content import content_hash  # noqa: PLC0415  # heavy
+    from halftone.tables.ingest import ingest  # noqa: PLC0415
     from halftone.tables.limits import Limits  # noqa: PLC0415
     from halftone.tables.schema import infer  # noqa: PLC0415
 
     objects, limits = task.objects, Limits(data_bytes=task.limits.max_table_bytes, columns=task.limits.max_columns)
+    source, options = _source(task, spec, limits, reporter)
     with objects.write(task.object_id("table"), PARQUET, ".parquet") as draft:
-        read = _part(reporter, "read", 0.0, 0.6)
-        ingested = ingest(objects.path(spec.source), draft.path, limits=limits, progress=read, options=_options(task, spec))
+        read = _part(reporter, "read", 0.1, 0.5)
+        ingested = ingest(objects.path(source), draft.path, limits=limits, progress=read, options=options)
         draft.rows = ingested.rows
     table = task.object_id("table")
+    content = content_hash(objects.path(table), progress=_part(reporter, "recognise", 0.5, 0.6))
     reporter.advanced("infer", 0.6)
     inferred = infer(objects.path(table))
     proposal = objects.put(task.object_id("proposal"), DatasetSchema(tables=(inferred,)).model_dump_json().encode())
@@ -96,7 +140,42 @@ def _store(task: Task, spec: IngestSpec, reporter: Reporter) -> Finished:
         dataset=spec.dataset, version=spec.version, origin=Origin.REAL, table=table, proposal=proposal, job=task.command.job
     )
     outputs = (Output(role="table", object=table), Output(role="proposal", object=proposal), *profiled.outputs, *shown)
-    return Finished(outputs=outputs, events=(Happened.of(added), *profiled.events))
+    # A query's result has no bytes of its own: what it is written to on its way is as we write it.
+    contents = (content,) if spec.fetch is Fetch.SQL else (content, objects.info(source).sha256)
+    return Finished(outputs=outputs, events=(Happened.of(added), *profiled.events), contents=contents)
+
+
+def _source(task: Task, spec: IngestSpec, limits: Limits, reporter: Reporter) -> tuple[ObjectId, ReadOptions]:
+    """The file to read, fetched if it was not sent, and how. What was fetched is removed when the job has ended."""
+    from halftone.tables.options import FileFormat, ReadOptions  # noqa: PLC0415  # the library is a worker's to load
+
+    if spec.fetch is None:
+        return spec.source, _options(task, spec)
+    asked = FETCHED[spec.fetch].model_validate_json(task.objects.read(spec.source))
+    fetched = task.object_id("fetched")
+    reporter.advanced("fetch", 0.0)
+    with task.objects.write(fetched, "application/octet-stream", "") as draft:
+        _fetch(task, asked, draft.path, limits)
+    if isinstance(asked, AskedQuery):
+        return fetched, ReadOptions(format=FileFormat.JSONL)
+    return fetched, _options(task, spec)
+
+
+def _fetch(task: Task, asked: AskedQuery | AskedKey, target: Path, limits: Limits) -> None:
+    from halftone.tables.spool import spool  # noqa: PLC0415  # the library is a worker's to load
+    from infra.sources.sql import querying  # noqa: PLC0415
+    from infra.sources.stores import download  # noqa: PLC0415
+
+    sources = task.sources
+    if sources is None:
+        raise RuntimeError("a job that fetches was not told from where")
+    if isinstance(asked, AskedQuery):
+        with querying(sources.database(asked.sql), asked.query, seconds=sources.seconds) as result:
+            spool(result.names, result.fetch, target, limits)
+        return
+    with target.open("wb") as out:
+        home = task.objects_directory.parent
+        download(sources.store(asked.store), asked.key, out, most=task.limits.max_upload_bytes, home=home)
 
 
 def _options(task: Task, spec: IngestSpec) -> ReadOptions:

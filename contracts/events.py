@@ -141,6 +141,9 @@ class DatasetVersionAdded(DatasetEvent):
     table: ObjectId
     proposal: ObjectId | None = Field(default=None, description="inferred schema, for those with the right to raw data")
     job: JobId
+    account: AccountId | None = Field(
+        default=None, description="the budget account that the content falls under, known once it was read; absent: the registered one"
+    )
 
 
 class DatasetProfiled(DatasetEvent):

@@ -90,17 +90,27 @@ class NoopSpec(Contract):
     kind: Literal[JobKind.NOOP] = JobKind.NOOP
 
 
+class Fetch(StrEnum):
+    """Where an ingest gets rows that nobody sent."""
+
+    SQL = "sql"
+    """A query's result, from one of the databases that the settings name."""
+    STORE = "store"
+    """A file, from one of the object stores that the settings name."""
+
+
 class IngestSpec(Contract):
-    """Read an uploaded file, infer its types, store it as a version of a dataset."""
+    """Read a file or a query's result, infer its types, store it as a version of a dataset."""
 
     kind: Literal[JobKind.INGEST] = JobKind.INGEST
     dataset: DatasetId
     version: int = Field(ge=1)
-    source: ObjectId = Field(description="the uploaded file, or the stored table when only the profile is made anew")
+    source: ObjectId = Field(description="the uploaded file; what is to be fetched; or the stored table when only the profile is made anew")
+    fetch: Fetch | None = Field(default=None, description="the source says what is to be fetched, and from where; absent: it is a file")
     stored: bool = Field(default=False, description="the source is a table already stored: profile it against the schema, store nothing")
     declared: ObjectId | None = Field(default=None, description="the declared schema to count departures from")
     options: ObjectId | None = Field(default=None, description="how the file is to be read, where its sender said so")
-    account: AccountId = Field(description="the budget account of the dataset's lineage")
+    account: AccountId = Field(description="the budget account that the dataset is registered with, until its content is known")
 
 
 class SynthesizeSpec(Contract):

@@ -7,13 +7,16 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from infra.sources.named import Sources, SqlSources, StoreSources
+
 MIB = 1 << 20
 
 
 class Settings(BaseModel):
     """Every setting, with its environment variable ``HALFTONE_<NAME>`` in capitals."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # What is refused may be a secret: errors name the setting, and do not quote it.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     home: Path = Field(default=Path(".halftone"), description="directory that holds all state")
     host: str = Field(default="127.0.0.1", description="address the HTTP edge listens on")
@@ -25,6 +28,9 @@ class Settings(BaseModel):
     max_table_bytes: int = Field(default=4096 * MIB, ge=1, description="largest upload, in bytes once decompressed")
     max_columns: int = Field(default=1000, ge=1, description="most columns a table may have")
     read_paths: str = Field(default="", description="directories from which datasets may be made of files, separated by ':'; empty: none")
+    sql_sources: SqlSources = Field(default={}, repr=False, description="databases that datasets may be made from, by name: JSON")
+    object_sources: StoreSources = Field(default={}, repr=False, description="object stores that datasets may be made from, by name: JSON")
+    sql_seconds: int = Field(default=600, ge=1, le=86_400, description="seconds that a query may take, its rows read")
     metrics_open: bool = Field(default=False, description="whether /metrics needs no token")
     log_level: str = Field(default="warning", pattern="^(debug|info|warning|error)$", description="least severe log line that is written")
 
@@ -39,6 +45,10 @@ class Settings(BaseModel):
     def opened(self) -> tuple[Path, ...]:
         """The directories of ``read_paths``, symbolic links followed; reads the file system."""
         return tuple(Path(name).resolve() for name in self.read_paths.split(os.pathsep) if name)
+
+    def sources(self) -> Sources:
+        """What rows may be fetched from."""
+        return Sources(sql=self.sql_sources, stores=self.object_sources, seconds=self.sql_seconds)
 
     @classmethod
     def load(cls, **given: object) -> Settings:

@@ -174,9 +174,11 @@ def _registered(rows: Rows, sequence: int, told: Envelope, event: DatasetRegiste
     _account(rows, sequence, event.account)
 
 
-def _version_added(rows: Rows, _sequence: int, told: Envelope, event: DatasetVersionAdded) -> None:
+def _version_added(rows: Rows, sequence: int, told: Envelope, event: DatasetVersionAdded) -> None:
     known = {"origin": event.origin.value, "table_object": event.table, "proposal": event.proposal, "job": event.job, "added": told.time}
-    rows["versions"].append({"dataset": event.dataset, "version": event.version, **known})
+    rows["versions"].append({"dataset": event.dataset, "version": event.version, "account": event.account, **known})
+    if event.account is not None:
+        _account(rows, sequence, event.account)
 
 
 def _profiled(rows: Rows, sequence: int, _told: Envelope, event: DatasetProfiled) -> None:

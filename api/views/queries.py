@@ -318,9 +318,12 @@ class Views(Database):
         t = self.tables["versions"]
         these = t.c.dataset.in_([row.dataset for row in rows]) & t.c.table_object.is_not(None)
         versions: dict[DatasetId, list[DatasetVersionView]] = defaultdict(list)
+        accounts: dict[DatasetId, AccountId] = {}
         for row in await self.all(t.select().where(these).order_by(t.c.version)) if rows else []:
             versions[row.dataset].append(shape.version_view(row))
-        return [shape.dataset_view(row, versions[row.dataset]) for row in rows]
+            if row.account is not None:
+                accounts.setdefault(row.dataset, row.account)
+        return [shape.dataset_view(row, versions[row.dataset], accounts.get(row.dataset, row.account)) for row in rows]
 
 
 def _scalar(column: ColumnElement[int], condition: ColumnElement[bool]) -> ScalarSelect[int]:

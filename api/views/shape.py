@@ -17,6 +17,7 @@ from api.views.fold import ENDS
 from contracts.cost import DELTA_SCALE, EPSILON_SCALE, NOTHING, Cost
 from contracts.envelope import MESSAGES
 from contracts.events import JobCompleted, JobFailed, JobRefused
+from contracts.ids import AccountId
 from contracts.jobs import EvaluateSpec, JobKind, JobSpec, JobState, Output, SynthesizeSpec
 from contracts.records import Progress
 from contracts.views import (
@@ -112,13 +113,13 @@ def event_view(row: Row[Any]) -> JobEventView:
     )
 
 
-def dataset_view(row: Row[Any], versions: Sequence[DatasetVersionView]) -> DatasetView:
-    """A dataset; its job's end says why it has no version."""
+def dataset_view(row: Row[Any], versions: Sequence[DatasetVersionView], account: AccountId) -> DatasetView:
+    """A dataset under its account; its job's end says why it has no version."""
     return DatasetView(
         id=row.dataset,
         origin=row.origin,
         state=DatasetState.DELETED if row.deleted else _dataset_state(row.job_state, ready=bool(versions)),
-        account=row.account,
+        account=account,
         job=row.job,
         parents=tuple(json.loads(row.parents)),
         versions=tuple(versions),

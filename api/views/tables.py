@@ -110,6 +110,7 @@ def _datasets(metadata: MetaData) -> None:
         Column("version", Integer, primary_key=True),
         Column("origin", Text),
         Column("table_object", Text, comment="null while only other events of the version are known"),
+        Column("account", Text, comment="that the content falls under; null: the one that the dataset was registered with"),
         Column("proposal", Text),
         Column("job", Text),
         Column("added", Text),

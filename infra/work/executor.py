@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from functools import partial
 
@@ -20,7 +21,7 @@ from contracts.base import Message
 from contracts.commands import CancelJob, RunJob
 from contracts.envelope import Envelope
 from contracts.ids import JobId, ObjectId
-from contracts.jobs import Actor, JobKind, JobState
+from contracts.jobs import Actor, IngestSpec, JobKind, JobState
 from contracts.records import Progress
 from infra.bus.control import serve
 from infra.bus.retries import Given, Hopeless, Verdict, pause
@@ -31,7 +32,7 @@ from infra.instance import Instance
 from infra.runtime import Runtime, running
 from infra.settings import Settings
 from infra.work.jobs import Busy, Jobs, Lease, job_table
-from infra.work.task import REPORT, RESULTS, Advanced, Broken, Finished, Limits, Measured, Opening, Task, result_id
+from infra.work.task import REPORT, RESULTS, Advanced, Broken, Finished, Happened, Limits, Measured, Opening, Task, result_id
 
 log = structlog.get_logger()
 
@@ -45,15 +46,27 @@ WORKER_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 """Workers run side by side: threads of one that wait for those of another cost several times what they gain."""
 
 
+Events = Callable[[Transaction, RunJob, Finished], tuple[Happened, ...]]
+
+
+def _as_told(_tx: Transaction, _command: RunJob, end: Finished) -> tuple[Happened, ...]:
+    return end.events
+
+
 class WorkerLost(RuntimeError):
     """The worker ended without saying how its job did."""
 
 
 class Executor:
-    """One actor's jobs. ``entry`` names the function that a worker process runs, as module:function."""
+    """One actor's jobs. ``entry`` names the function that a worker process runs, as module:function.
 
-    def __init__(self, runtime: Runtime, actor: Actor, entry: str) -> None:
+    ``events`` says, in the transaction that ends a job well, what has happened besides: what the worker told, or what this actor knows
+    better.
+    """
+
+    def __init__(self, runtime: Runtime, actor: Actor, entry: str, events: Events = _as_told) -> None:
         self._runtime, self._actor, self._entry = runtime, actor, entry
+        self._events = events
         self._store = runtime.store
         self._instance = Instance(runtime.home)
         runtime.afterwards.append(self._instance.close)
@@ -97,7 +110,7 @@ class Executor:
         """Do nothing, in one transaction: everything around a job, and no job."""
         lease = self._jobs.take(tx, envelope, command)
         if lease is not None:
-            self._jobs.complete(tx, lease, (), ())
+            self._jobs.complete(tx, lease, (), tuple)
 
     async def _attempt(self, lease: Lease, delivery: Delivery) -> Verdict:
         job = lease.command.job
@@ -170,13 +183,17 @@ class Executor:
             await asyncio.shield(worker.wait())
 
     def _task(self, lease: Lease) -> Task:
-        settings = self._runtime.settings
+        settings, spec = self._runtime.settings, lease.command.spec
+        limits = {name: getattr(settings, name) for name in Limits.model_fields}
+        # Through a pipe to the one process that needs them: credentials are in no message and no file of ours.
+        fetches = isinstance(spec, IngestSpec) and spec.fetch is not None
         return Task(
             entry=self._entry,
             command=lease.command,
             attempt=lease.attempt,
             objects_directory=self._runtime.home.objects,
-            limits=Limits(max_table_bytes=settings.max_table_bytes, max_columns=settings.max_columns),
+            limits=Limits(**limits),
+            sources=settings.sources() if fetches else None,
             measurements=lease.measurements,
         )
 
@@ -225,7 +242,7 @@ class Executor:
 
     def _ended(self, lease: Lease, end: Finished | Broken, tx: Transaction) -> JobState | None:
         if isinstance(end, Finished):
-            return self._jobs.complete(tx, lease, end.outputs, end.events)
+            return self._jobs.complete(tx, lease, end.outputs, lambda: self._events(tx, lease.command, end))
         task, objects = self._task(lease), self._runtime.objects
         problem = objects.put(task.object_id("problem"), json.dumps(end.problem).encode(), "application/problem+json")
         traceback = objects.put(task.object_id("log"), end.log.encode(), "text/plain; charset=utf-8", ".log")
@@ -288,9 +305,11 @@ def _light(message: Message) -> bool:
     return isinstance(message, RunJob) and message.spec.kind is JobKind.NOOP
 
 
-async def run_executor(actor: Actor, settings: Settings, entry: str) -> None:
-    """Run an actor that does nothing but jobs, until it is stopped."""
-    metadata = MetaData()
+async def run_executor(
+    actor: Actor, settings: Settings, entry: str, *, events: Events = _as_told, metadata: MetaData | None = None
+) -> None:
+    """Run an actor that does nothing but jobs, until it is stopped. ``metadata`` holds tables of its own."""
+    metadata = metadata or MetaData()
     job_table(metadata)
     async with running(actor, settings, metadata) as runtime:
-        await Executor(runtime, actor, entry).serve()
+        await Executor(runtime, actor, entry, events).serve()

@@ -191,8 +191,10 @@ class Jobs:
         """Note that measuring is done: no later attempt measures again. False if the lease is lost."""
         return self._held(tx, lease, measurements=measurements)
 
-    def complete(self, tx: Transaction, lease: Lease, outputs: tuple[Output, ...], events: tuple[Happened, ...]) -> JobState | None:
-        """End a job well, unless it was cancelled meanwhile.
+    def complete(
+        self, tx: Transaction, lease: Lease, outputs: tuple[Output, ...], events: Callable[[], tuple[Happened, ...]]
+    ) -> JobState | None:
+        """End a job well, unless it was cancelled meanwhile; what has happened besides is asked for only then.
 
         Returns the state it ended in, or None if the lease is lost.
         """
@@ -204,7 +206,7 @@ class Jobs:
             return JobState.CANCELLED
         # A worker that came to a result without a word of its start: in doubt, it is charged.
         self._use_up(tx, row, lease)
-        tx.send(*(_outcome(lease, self._source, n, happened) for n, happened in enumerate(events)))
+        tx.send(*(_outcome(lease, self._source, n, happened) for n, happened in enumerate(events())))
         completed = JobCompleted(job=row.job, attempt=lease.attempt, outputs=outputs)
         self._end(tx, lease.envelope, row.job, JobState.COMPLETED, completed)
         return JobState.COMPLETED

@@ -13,6 +13,7 @@ from contracts.ids import Code, JobId, ObjectId, derived_id
 from contracts.jobs import Output
 from contracts.problems import ProblemError
 from infra.objects import Objects
+from infra.sources.named import Sources
 
 
 class TaskRefused(ProblemError):
@@ -23,6 +24,9 @@ class TaskRefused(ProblemError):
         self.code = code  # type: ignore[misc]  # the library's own code says more than one for the whole class
 
 
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
 class _Line(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,6 +34,7 @@ class _Line(BaseModel):
 class Limits(_Line):
     """What a table may be at most."""
 
+    max_upload_bytes: int
     max_table_bytes: int
     max_columns: int
 
@@ -42,6 +47,7 @@ class Task(_Line):
     attempt: int
     objects_directory: Path
     limits: Limits
+    sources: Sources | None = Field(default=None, repr=False, description="where rows may be fetched from, by a job that fetches")
     measurements: ObjectId | None = Field(
         default=None, description="noisy measurements of an earlier attempt: build on them, measure nothing"
     )
@@ -60,7 +66,7 @@ def result_id(job: JobId, attempt: int, role: Code) -> ObjectId:
     return derived_id("obj", job, str(attempt), role)
 
 
-RESULTS: tuple[Code, ...] = ("table", "proposal", "profile", "draft", "sample", "measurements", "model", "report", "export")
+RESULTS: tuple[Code, ...] = ("fetched", "table", "proposal", "profile", "draft", "sample", "measurements", "model", "report", "export")
 """Every kind of object that a worker may write: what an attempt that is given up may leave behind."""
 
 
@@ -95,6 +101,10 @@ class Happened(_Line):
     def of(cls, event: Event) -> Happened:
         return cls(type=event.TYPE, data=event.model_dump(mode="json"))
 
+    def having(self, **fields: Any) -> Happened:
+        """The same event, some of its fields as given."""
+        return Happened(type=self.type, data={**self.data, **fields})
+
 
 class Finished(_Line):
     """The work is done."""
@@ -102,6 +112,7 @@ class Finished(_Line):
     say: Literal["finished"] = "finished"
     outputs: tuple[Output, ...] = ()
     events: tuple[Happened, ...] = ()
+    contents: tuple[Sha256, ...] = Field(default=(), description="what the rows that came in are known again by, the surest first")
 
 
 class Broken(_Line):

@@ -118,7 +118,7 @@ class JobLaws(RuleBasedStateMachine):
     @rule(data=st.data(), now=SELDOM)
     def complete(self, data: st.DataObject, now: bool) -> None:
         held = data.draw(st.sampled_from(self.leases if now else self._stale()))
-        state = self._with(held, "complete", (), ())
+        state = self._with(held, "complete", (), tuple)
         if held is self.holder:
             assert state == (JobState.CANCELLED if self.cancel_asked else JobState.COMPLETED)
             self.holder = None

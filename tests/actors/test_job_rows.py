@@ -48,7 +48,7 @@ def test_a_cancelled_job_opens_nothing(bench: Bench) -> None:
 def test_a_result_without_a_word_of_its_start_is_charged(bench: Bench) -> None:
     """In doubt, charge: whoever completes on a grant has used it."""
     taken = lease(bench, command(1))
-    assert bench.database.do(lambda tx: bench.jobs.complete(tx, taken, (), ())) is JobState.COMPLETED
+    assert bench.database.do(lambda tx: bench.jobs.complete(tx, taken, (), tuple)) is JobState.COMPLETED
     assert [type(m) for m in bench.sent(MechanismStarted, *ENDS)] == [MechanismStarted, JobCompleted]
 
 
@@ -83,11 +83,11 @@ def test_who_has_lost_the_lease_writes_nothing(bench: Bench) -> None:
     for write in ("opening", "renew", "hand_back", "expire", "cancelled"):
         assert not bench.database.do(lambda tx, w=write: getattr(bench.jobs, w)(tx, stale))  # type: ignore[misc]
     assert not bench.database.do(lambda tx: bench.jobs.measured(tx, stale, new_id("obj")))
-    assert bench.database.do(lambda tx: bench.jobs.complete(tx, stale, (), ())) is None
+    assert bench.database.do(lambda tx: bench.jobs.complete(tx, stale, (), tuple)) is None
     assert bench.database.do(lambda tx: bench.jobs.fail(tx, stale, "x", None, None)) is None
     assert bench.row() == before
     assert len(bench.database.sent()) == sent
-    assert bench.database.do(lambda tx: bench.jobs.complete(tx, held, (), ())) is JobState.COMPLETED
+    assert bench.database.do(lambda tx: bench.jobs.complete(tx, held, (), tuple)) is JobState.COMPLETED
 
 
 def test_a_run_that_was_asked_for_again_is_given_back_on_a_cancellation(bench: Bench) -> None:

@@ -173,6 +173,12 @@ class ColumnTypeUnsupported(TableError):
     code = "column-type-unsupported"
 
 
+class StatementRefused(TableError):
+    """The query is not one SELECT statement."""
+
+    code = "query-not-select"
+
+
 class SchemaColumnAbsent(TableError):
     """The declared schema names a column that the table does not have."""
 

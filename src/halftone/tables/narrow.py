@@ -128,6 +128,11 @@ class Narrowing:
         """The narrowest type that everything seen so far has."""
         return self._left[0] if self._seen and self._left else TEXT
 
+    @property
+    def settled(self) -> bool:
+        """Whether the column is text, whatever comes."""
+        return not self._left
+
     def see(self, text: pa.Array) -> pa.Array:
         """Look at the next block of the column, and read it as the type that is then left."""
         if not self._left or text.null_count == len(text):

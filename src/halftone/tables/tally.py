@@ -94,8 +94,8 @@ def hashes(values: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
     """A 64-bit hash of each value, none of them missing, shape (n,): its bits, or a sum over its text, mixed (splitmix64)."""
     if pt.is_primitive(values.type) and values.type.bit_width == 64:
         bits = _whole(values).view(pa.int64()).to_numpy(zero_copy_only=False).view(np.uint64)
-        return _mix(bits * np.uint64(_SEED))
-    return _text_hashes(_whole(pc.cast(values, pa.large_string())))
+        return mixed(bits * np.uint64(_SEED))
+    return text_hashes(_whole(pc.cast(values, pa.large_string())))
 
 
 def _whole(values: pa.ChunkedArray) -> pa.Array:
@@ -103,8 +103,11 @@ def _whole(values: pa.ChunkedArray) -> pa.Array:
     return array if isinstance(array, pa.Array) else pa.concat_arrays(array.chunks)
 
 
-def _text_hashes(array: pa.Array) -> npt.NDArray[np.uint64]:
-    """Bytes times powers of an odd number, added up: one running sum over all values, cut where they end."""
+def text_hashes(array: pa.Array) -> npt.NDArray[np.uint64]:
+    """A hash of each value of a large_string array, none of them missing, shape (n,).
+
+    Bytes times powers of an odd number, added up: one running sum over all values, cut where they end.
+    """
     _, offset_buffer, data = array.buffers()
     offsets = np.frombuffer(offset_buffer, np.int64)[array.offset : array.offset + len(array) + 1]
     raw = np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]] if data is not None else np.empty(0, np.uint8)
@@ -113,10 +116,11 @@ def _text_hashes(array: pa.Array) -> npt.NDArray[np.uint64]:
     powers = np.cumprod(np.full(int(lengths.max(initial=0)) + 1, _SEED, np.uint64))
     running = np.concatenate([np.zeros(1, np.uint64), np.cumsum((raw.astype(np.uint64) + np.uint64(1)) * powers[place])])
     ends = offsets - offsets[0]
-    return _mix(running[ends[1:]] - running[ends[:-1]])
+    return mixed(running[ends[1:]] - running[ends[:-1]])
 
 
-def _mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+def mixed(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Spread every bit over all 64, without making two values one (splitmix64)."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
