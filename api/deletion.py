@@ -187,9 +187,9 @@ def _made(dataset: DatasetId, job: JobView, *, cascade: bool) -> set[ObjectId]:
     """What a job has made that goes when a dataset goes."""
     made = {output.artifact: output.role for output in job.outputs}
     match job.spec:
-        case IngestSpec(options=str(options)):
-            return {*made, options}
-        case IngestSpec() | EvaluateSpec() | ExportSpec():
+        case IngestSpec(options=options, fetch=fetch, source=source):
+            return {*made, *([options] if options else []), *([source] if fetch else [])}
+        case EvaluateSpec() | ExportSpec():
             return set(made)
         case SynthesizeSpec(target=target) | SampleSpec(target=target) if target == dataset:
             return {artifact for artifact, role in made.items() if role in {"table", "sample", "log"}}

@@ -44,7 +44,11 @@ _COLUMNS = [
     {"name": "city", "type": "categorical", "categories": ["Basel", "Bern"], "nullable": True},
 ]
 BODIES: dict[str, JsonObject] = {
-    "createDataset": {"source": {"path": "/data/people.csv"}, "name": "people"},
+    "createDataset": {
+        "path": {"source": {"path": "/data/people.csv"}, "name": "people"},
+        "sql": {"source": {"sql": "crm", "query": "SELECT age, city FROM people WHERE consent"}, "name": "people"},
+        "store": {"source": {"store": "lake", "key": "2024/people.csv.gz"}, "read": {"delimiter": ";"}},
+    },
     "changeDataset": {"name": "customers, Q3", "retention_days": 90},
     "attestSchema": {"tables": [{"name": "people", "columns": _COLUMNS}]},
     "createJob": {"kind": "synthesize", "dataset": "ds_019a7b3c5d2e00112233445566778899", "epsilon": 1.0, "name": "people, synthetic"},
@@ -90,8 +94,12 @@ def complete(document: JsonObject) -> None:
             if operation["operationId"] in WRITTEN:
                 declared["202"] = {"description": "the job that writes the file", "content": {"application/json": {"schema": {}}}}
             body = operation.get("requestBody", {}).get("content", {}).get("application/json")
-            if body is not None and operation["operationId"] in BODIES:
-                body["example"] = BODIES[operation["operationId"]]
+            example = BODIES.get(operation["operationId"])
+            if body is not None and example is not None:
+                # Several kinds of one body each have a name.
+                body |= (
+                    {"examples": {name: {"value": each} for name, each in example.items()}} if "path" in example else {"example": example}
+                )
             if operation.get("security") == [{}]:
                 continue
             for status, description in _problems(path, method, operation).items():

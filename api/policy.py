@@ -14,6 +14,8 @@ class Verb(StrEnum):
 
     DATASET_READ = "dataset.read"
     DATASET_CREATE = "dataset.create"
+    SOURCE_USE = "source.use"
+    """Have datasets made of what the server can reach: its files, and the databases and stores that the settings name."""
     DATASET_CHANGE = "dataset.change"
     """Name it, and say for how long it is kept."""
     DATASET_DELETE = "dataset.delete"

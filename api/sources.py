@@ -1,4 +1,4 @@
-"""Files that the server reads itself: below directories that a setting opens, and nowhere else."""
+"""Rows that nobody sends: files that the server reads itself, below directories that a setting opens, and what the settings name."""
 
 from __future__ import annotations
 
@@ -14,15 +14,23 @@ from typing import Any, BinaryIO
 
 from litestar import Request
 from pydantic import Field, TypeAdapter
+from sqlalchemy.engine import make_url
 
+from api.auth import require
 from api.bodies import parse
-from api.problems import Forbidden, NotFound, TooLarge
+from api.policy import Resource, Verb
+from api.problems import Forbidden, NotFound, RequestInvalid, TooLarge
+from api.reading import OPTIONS
 from api.uploads import OTHER_PART_BYTES, FileEmpty, Upload, plain_name, too_large
 from api.v1.bodies import Body
 from contracts.ids import new_id
+from contracts.jobs import Fetch
 from contracts.problems import ProblemError
+from halftone.tables.errors import TableError
+from halftone.tables.statement import check_statement
 from infra.objects import CHUNK, Objects
 from infra.settings import Settings
+from infra.sources.named import AskedKey, AskedQuery
 
 
 class SourceNotAllowed(Forbidden):
@@ -37,10 +45,45 @@ class SourceNotFile(ProblemError):
     status, code = 422, "source-not-file"
 
 
-class PathSource(Body):
-    """A file that the server can see."""
+class KeyWrong(ProblemError):
+    """The key is none: it names a file below the store's place, such as 2024/people.csv, and does not climb out of there."""
 
-    path: str = Field(min_length=1, max_length=4096, description="absolute, below one of the directories of HALFTONE_READ_PATHS")
+    status, code = 422, "source-key-wrong"
+
+
+class QueryNotSelect(ProblemError):
+    """The query is not one SELECT statement."""
+
+    status, code = 422, "query-not-select"
+
+
+class Source(Body):
+    """Where the rows are: ``path``; ``sql`` and ``query``; or ``store`` and ``key``."""
+
+    path: str | None = Field(
+        default=None, min_length=1, max_length=4096, description="a file, absolute, below one of the directories of HALFTONE_READ_PATHS"
+    )
+    sql: str | None = Field(default=None, max_length=64, description="a database, by the name that HALFTONE_SQL_SOURCES gives it")
+    query: str | None = Field(default=None, description="one SELECT statement, which that database runs")
+    store: str | None = Field(default=None, max_length=64, description="an object store, by the name that HALFTONE_OBJECT_SOURCES gives it")
+    key: str | None = Field(default=None, max_length=1024, description="of a file in that store")
+
+    @property
+    def kind(self) -> str:
+        """Path, sql or store. Raises RequestInvalid where it is none of them, or several."""
+        said = {name for name in type(self).model_fields if getattr(self, name) is not None}
+        for kind, parts in KINDS.items():
+            if said == parts:
+                return kind
+        for kind, parts in KINDS.items():
+            missing = sorted(parts - said)
+            if kind in said and missing and said < parts:
+                raise RequestInvalid(f"source.{missing[0]}: is needed beside {kind}.", parameter=f"source.{missing[0]}")
+        raise RequestInvalid("source: must have path; or sql and query; or store and key.", parameter="source")
+
+
+KINDS = {"path": {"path"}, "sql": {"sql", "query"}, "store": {"store", "key"}}
+"""What is said of each kind of source."""
 
 
 class Reading(Body):
@@ -57,7 +100,7 @@ class Reading(Body):
 class SourceBody(Body):
     """A dataset whose rows the server fetches."""
 
-    source: PathSource
+    source: Source
     name: str | None = Field(default=None, min_length=1, max_length=256, description="what it is called; absent: as the file")
     declared: dict[str, Any] | None = Field(default=None, alias="schema", description="its schema; attested in the caller's name")
     read: Reading = Field(default=Reading(), description="how it is to be read, where that is not to be detected")
@@ -67,24 +110,65 @@ _BODY: TypeAdapter[SourceBody] = TypeAdapter(SourceBody)
 
 
 async def fetch(request: Request[Any, Any, Any], objects: Objects, settings: Settings) -> Upload:
-    """Store the file that a JSON body names as an object, as if it had been uploaded.
+    """Store what a JSON body names as an object: a file of the server's, as if it had been uploaded; else what a worker is to fetch.
 
-    Raises BodyNotJson, RequestInvalid, SourceNotAllowed, NotFound, SourceNotFile, TooLarge or FileEmpty; nothing is left behind then.
+    Raises Forbidden, BodyNotJson, RequestInvalid, SourceNotAllowed, NotFound, SourceNotFile, TooLarge, FileEmpty, SourceUnknown,
+    QueryNotSelect or KeyWrong; nothing is left behind then.
     """
+    require(request.user, Verb.SOURCE_USE, Resource("source"))
     body: SourceBody = parse(_BODY, await _content(request.stream()), {"source": 'such as {"path": "/data/people.csv"}'})
-    path = await asyncio.to_thread(_permitted, body.source.path, settings)
-    said = body.read.model_dump(exclude_none=True)
-    parts = {name: (str(value).lower() if name == "header" else value).encode() for name, value in said.items()}
-    if body.name is not None:
-        parts["name"] = body.name.encode()
-    if body.declared is not None:
-        parts["schema"] = json.dumps(body.declared).encode()
+    parts = _parts(body)
+    source = body.source
+    match source.kind:
+        case "sql":
+            return await asyncio.to_thread(_query, source, objects, settings, parts)
+        case "store":
+            return await asyncio.to_thread(_key, source, objects, settings, parts)
+    path = await asyncio.to_thread(_permitted, source.path or "", settings)
     abandoned = threading.Event()
     try:
         return await asyncio.to_thread(_copied, path, objects, settings.max_upload_bytes, parts, abandoned)
     except asyncio.CancelledError:
         abandoned.set()
         raise
+
+
+def _parts(body: SourceBody) -> dict[str, bytes]:
+    """What is said beside the source, as a form would have it."""
+    said = body.read.model_dump(exclude_none=True)
+    parts = {name: (str(value).lower() if name == "header" else value).encode() for name, value in said.items()}
+    if body.name is not None:
+        parts["name"] = body.name.encode()
+    if body.declared is not None:
+        parts["schema"] = json.dumps(body.declared).encode()
+    return parts
+
+
+def _query(source: Source, objects: Objects, settings: Settings, parts: dict[str, bytes]) -> Upload:
+    """A query that a worker is to run; blocks."""
+    asked = AskedQuery(sql=source.sql or "", query=source.query or "")
+    if parts.keys() & set(OPTIONS):
+        raise RequestInvalid("read: is for files; a query's result has its columns and types already.", parameter="read")
+    database = make_url(settings.sources().database(asked.sql))
+    try:
+        query = check_statement(asked.query, "sqlite" if database.get_backend_name() == "sqlite" else "postgres")
+    except TableError as error:
+        raise QueryNotSelect(f"{str(error)[:1].upper()}{str(error)[1:]}.", parameter="source.query") from None
+    return _asking(objects, AskedQuery(sql=asked.sql, query=query), asked.sql, parts, Fetch.SQL)
+
+
+def _key(source: Source, objects: Objects, settings: Settings, parts: dict[str, bytes]) -> Upload:
+    """A file that a worker is to fetch from a store; blocks."""
+    asked = AskedKey(store=source.store or "", key=source.key or "")
+    settings.sources().store(asked.store)
+    if not asked.key.isprintable() or "\\" in asked.key or not {"", ".", ".."}.isdisjoint(asked.key.split("/")):
+        raise KeyWrong(parameter="source.key")
+    return _asking(objects, asked, asked.key.rpartition("/")[2], parts, Fetch.STORE)
+
+
+def _asking(objects: Objects, asked: AskedQuery | AskedKey, name: str, parts: dict[str, bytes], kind: Fetch) -> Upload:
+    object_id = objects.put(new_id("obj"), asked.model_dump_json().encode())
+    return Upload(objects.info(object_id), plain_name(name), parts, kind)
 
 
 async def _content(chunks: AsyncGenerator[bytes, None]) -> bytes:

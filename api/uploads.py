@@ -23,6 +23,7 @@ from api.bodies import require_plain
 from api.problems import ContentTypeWrong, RequestInvalid, TooLarge
 from api.reading import OPTIONS
 from contracts.ids import ObjectId, new_id
+from contracts.jobs import Fetch
 from contracts.problems import ProblemError
 from infra.objects import Draft, ObjectInfo, Objects
 
@@ -55,6 +56,8 @@ class Upload:
     filename: str
     parts: dict[str, bytes] = field(default_factory=dict)
     """The parts beside the file, by name."""
+    fetch: Fetch | None = None
+    """What the object holds is where the rows are to be fetched from; None: it is the file."""
 
 
 async def receive(request: Request[Any, Any, Any], objects: Objects, most_bytes: int) -> Upload:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from contracts.base import Contract
 from contracts.ids import DatasetId, JobId, MessageId, PrincipalId
-from contracts.jobs import JobState
+from contracts.jobs import Fetch, JobState
 from contracts.schema import ForeignKey, TableSchema
 from contracts.views import CostView
 
@@ -29,6 +29,19 @@ class Registered(Contract):
     job: JobId = Field(description="the job that brings its rows")
     sequence: int | None = Field(default=None, description="of the job's acceptance among all events; null: not known yet")
     links: dict[str, str] = Field(default_factory=dict, description="paths of what belongs to it")
+
+
+class SourceView(Contract):
+    """Where rows may be fetched from: by its name, without its address."""
+
+    name: str = Field(description="as the settings call it")
+    kind: Fetch = Field(description="sql: a database, asked by a query; store: an object store, by the key of a file")
+
+
+class SourcesView(Contract):
+    """Every source that the settings name."""
+
+    items: tuple[SourceView, ...] = Field(description="by kind and name")
 
 
 class SchemaView(Contract):

@@ -13,6 +13,7 @@ from api.bodies import json_body
 from api.edge import CATCH_UP, Edge, ViewBehind
 from api.policy import Verb
 from api.problems import NotFound, RequestInvalid
+from api.v1 import orders
 from api.v1.answers import Preview
 from api.v1.bodies import BudgetBody
 from api.v1.parameters import Asked, Cursor, DatasetPath, Limit, MinSequence, TheEdge, bad_cursor, context
@@ -21,7 +22,7 @@ from api.views.shape import cost_view
 from contracts.commands import SetBudget
 from contracts.cost import DELTA_SCALE, EPSILON_SCALE, Cost
 from contracts.ids import AccountId
-from contracts.views import BudgetView, DatasetView, LedgerEntryView, Page
+from contracts.views import BudgetView, DatasetState, DatasetView, LedgerEntryView, Page
 from halftone.privacy.conversion import job_cost
 
 PREVIEW = ":preview"
@@ -39,9 +40,12 @@ HINTS = {"epsilon": "state a number above 0, such as 1.0"}
 async def set_budget(dataset: DatasetPath, data: JSONBody[BudgetBody], request: Asked, edge: TheEdge) -> Response[BudgetView]:
     """Give the dataset's lineage its limit, or another one. 202 instead of 200: the keeper will, but has not yet.
 
-    A limit below what is spent refuses everything from then on; what is spent stays spent.
+    A limit below what is spent refuses everything from then on; what is spent stays spent. While rows are on their way it is not yet known
+    under which account they fall: 409.
     """
     view = await edge.dataset(dataset)
+    if view.state is DatasetState.INGESTING:
+        orders.latest(view)
     before = await _account(edge, view)
     command = SetBudget(account=view.account, epsilon=data.epsilon, delta=data.delta)
     await edge.gateway.send(command, context(request, view.project))

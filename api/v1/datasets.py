@@ -15,7 +15,6 @@ from api.gateway import Order, Promise
 from api.policy import Verb
 from api.problems import NotFound, RequestInvalid
 from api.reading import OPTIONS, read_options, store_options
-from api.registry import Attestation, DatasetRecord, add_attestation, add_dataset
 from api.sources import fetch
 from api.uploads import NAME_LENGTH, Upload, receive
 from api.v1 import orders
@@ -37,12 +36,9 @@ from api.v1.parameters import (
 )
 from api.v1.schemas import declared_from, store_schema
 from api.v1.tagged import tagged
-from contracts.envelope import Context
-from contracts.events import DatasetRegistered, Origin, SchemaAttested
 from contracts.ids import ObjectId, new_id
 from contracts.jobs import IngestSpec
 from contracts.views import DatasetState, DatasetVersionView, DatasetView, Page
-from infra.database.store import Transaction, now_ms
 
 
 @post(
@@ -61,7 +57,9 @@ async def create(request: Asked, edge: TheEdge, idempotency_key: IdempotencyKey 
     ``encoding``, ``sheet``, ``header``. A ``schema`` is attested in the caller's name. Content that was uploaded before falls under the
     budget that it fell under then.
 
-    Or, as JSON, ``{"source": {"path": …}, "name": …, "schema": …, "read": {…}}``: a file that the server may read (HALFTONE_READ_PATHS).
+    Or, as JSON, ``{"source": …, "name": …, "schema": …, "read": {…}}``, where the source is a file that the server may read
+    (``{"path": …}``, HALFTONE_READ_PATHS), a query to a database that the settings name (``{"sql": …, "query": …}``), or a file in an
+    object store that they name (``{"store": …, "key": …}``); ``GET /v1/sources`` lists both.
     """
     edge.gateway.require_bus()
     upload = await _taken(request, edge)
@@ -100,13 +98,18 @@ async def _promise(
     if options is not None:
         said = await asyncio.to_thread(store_options, edge.objects, options)
         objects.append(said)
-    account = await edge.registry.account_of(upload.info.sha256)
-    order = _order(
-        upload,
-        name,
-        IngestSpec(dataset=new_id("ds"), version=1, source=upload.info.id, declared=declared, options=said, account=account),
-        made,
+    # What is to be fetched has no content yet. Either way the ingestor has the last word, once it has read the rows.
+    account = new_id("acc") if upload.fetch else await edge.registry.account_of(upload.info.sha256)
+    spec = IngestSpec(
+        dataset=new_id("ds"),
+        version=1,
+        source=upload.info.id,
+        fetch=upload.fetch,
+        declared=declared,
+        options=said,
+        account=account,
     )
+    order = orders.brought(Order(new_id("job"), spec), name, upload.filename, made)
     key = key_of(idempotency_key, "POST /v1/datasets", upload.info.sha256, name, schema, repr(options))
     promise = await edge.gateway.accept(order, made, key)
     return promise, promise.job == order.job
@@ -130,21 +133,6 @@ def _name(upload: Upload) -> str:
     if len(name) > NAME_LENGTH or not name.isprintable():
         raise RequestInvalid(f"The name must be one line of {NAME_LENGTH} characters at most; it has {len(name)}.", parameter="name")
     return name
-
-
-def _order(upload: Upload, name: str, spec: IngestSpec, made: Context) -> Order:
-    job, dataset, declared = new_id("job"), spec.dataset, spec.declared
-    record = DatasetRecord(dataset, name, Origin.REAL, spec.account, made.project, made.principal, job, upload.filename, spec.source)
-    registered = DatasetRegistered(dataset=dataset, origin=Origin.REAL, account=spec.account, job=job)
-    attestation = None if declared is None else Attestation(dataset, 1, declared, made.principal, now_ms())
-    attested = () if declared is None else (SchemaAttested(dataset=dataset, version=1, declared=declared),)
-
-    def also(tx: Transaction) -> None:
-        add_dataset(tx, record)
-        if attestation is not None:
-            add_attestation(tx, attestation)
-
-    return Order(job, spec, dataset, (registered, *attested), also)
 
 
 def _delete(edge: Edge, objects: list[ObjectId]) -> None:

@@ -8,6 +8,7 @@ from litestar.openapi.spec import OpenAPIMediaType, Operation, Reference, Reques
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 
 from api.uploads import NAME_LENGTH
+from halftone.tables.statement import MOST_CHARACTERS
 
 Properties = dict[str, Reference | Schema]
 _READING = {
@@ -50,12 +51,20 @@ def _form() -> Schema:
     return Schema(type=OpenAPIType.OBJECT, properties=properties, required=["file"])
 
 
+def _place(properties: Properties) -> Schema:
+    return Schema(type=OpenAPIType.OBJECT, properties=properties, required=list(properties), additional_properties=False)
+
+
 def _named() -> Schema:
-    path = _text("absolute, below a directory of HALFTONE_READ_PATHS", 4096)
+    places: list[Properties] = [
+        {"path": _text("a file of the server's: absolute, below a directory of HALFTONE_READ_PATHS", 4096)},
+        {"sql": _text("a database, by its name in GET /v1/sources", 64), "query": _text("one SELECT statement", MOST_CHARACTERS)},
+        {"store": _text("an object store, by its name in GET /v1/sources", 64), "key": _text("of a file in it", 1024)},
+    ]
     reading: Properties = {name: _text(told) for name, told in _READING.items()}
     reading["header"] = Schema(type=OpenAPIType.BOOLEAN, description=_HEADER)
     properties: Properties = {
-        "source": Schema(type=OpenAPIType.OBJECT, properties={"path": path}, required=["path"], additional_properties=False),
+        "source": Schema(one_of=[_place(each) for each in places], description="where the rows are"),
         "name": _text("what it is called; absent: as the file"),
         "schema": Schema(type=OpenAPIType.OBJECT, description="its schema; attested in the caller's name"),
         "read": Schema(type=OpenAPIType.OBJECT, properties=reading, additional_properties=False, description="how it is to be read"),

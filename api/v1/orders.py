@@ -13,17 +13,18 @@ from api.gateway import Order
 from api.keeping import DatasetGone
 from api.policy import Principal, Resource, Verb
 from api.problems import Conflict, Forbidden, NotFound, RequestInvalid
-from api.registry import Attestation, DatasetRecord, add_dataset
+from api.registry import Attestation, DatasetRecord, add_attestation, add_dataset
 from api.v1.bodies import Asking, EvaluateBody, ExportBody, NoopBody, SampleBody, SynthesizeBody
 from contracts.cost import DELTA_SCALE, EPSILON_SCALE, LARGEST
 from contracts.envelope import Context
-from contracts.events import DatasetRegistered, Origin
+from contracts.events import DatasetRegistered, Origin, SchemaAttested
 from contracts.ids import DatasetId, ObjectId, new_id
-from contracts.jobs import EvaluateSpec, ExportSpec, NoopSpec, SampleSpec, SynthesizeSpec, TableFormat, TableRef
+from contracts.jobs import EvaluateSpec, ExportSpec, IngestSpec, NoopSpec, SampleSpec, SynthesizeSpec, TableFormat, TableRef
 from contracts.problems import ProblemError
 from contracts.schema import ColumnType, DatasetSchema
 from contracts.views import DatasetState, DatasetVersionView, DatasetView
 from halftone.privacy.conversion import job_cost
+from infra.database.store import Transaction, now_ms
 from infra.objects import Objects
 
 
@@ -148,6 +149,27 @@ async def sample(edge: Edge, body: SampleBody, context: Context) -> Order:
     held = await edge.registry.names([model.dataset])
     name = body.name or f"{held.get(model.dataset, model.dataset)}, sampled"[:256]
     return drawn(Order(job, spec, target), model.dataset, name, context)
+
+
+def brought(order: Order, name: str, filename: str | None, context: Context) -> Order:
+    """The order with the registration of the real dataset whose rows it brings, and of its schema, attested in the caller's name."""
+    if not isinstance(spec := order.spec, IngestSpec):
+        raise TypeError(f"no rows are brought by {spec.kind} jobs")
+    dataset, declared = spec.dataset, spec.declared
+    # An upload is removed once its job has ended; where rows were fetched from is kept, so that this can be tried again.
+    upload = None if spec.fetch else spec.source
+    who = (context.project, context.principal)
+    record = DatasetRecord(dataset, name, Origin.REAL, spec.account, *who, order.job, filename, upload)
+    registered = DatasetRegistered(dataset=dataset, origin=Origin.REAL, account=spec.account, job=order.job)
+    attestation = None if declared is None else Attestation(dataset, 1, declared, context.principal, now_ms())
+    attested = () if declared is None else (SchemaAttested(dataset=dataset, version=1, declared=declared),)
+
+    def also(tx: Transaction) -> None:
+        add_dataset(tx, record)
+        if attestation is not None:
+            add_attestation(tx, attestation)
+
+    return Order(order.job, spec, dataset, (registered, *attested), also, order.retry_of)
 
 
 def drawn(order: Order, parent: DatasetId, name: str, context: Context) -> Order:

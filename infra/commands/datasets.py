@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,7 +54,17 @@ def list_datasets(session: Session, limit: Annotated[int, typer.Option(min=1, he
 @connected
 def add(
     session: Session,
-    file: Annotated[Path, typer.Argument(help="CSV (also compressed), Parquet, JSON lines or a workbook.", show_default=False)],
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="CSV (also compressed), Parquet, JSON lines or a workbook; or one of the next.", show_default=False),
+    ] = None,
+    path: Annotated[str | None, typer.Option(help="A file that the server may read, by its path there.", show_default=False)] = None,
+    sql: Annotated[str | None, typer.Option(help="A database that the server's settings name; with --query.", show_default=False)] = None,
+    query: Annotated[str | None, typer.Option(help="One SELECT statement for it.", show_default=False)] = None,
+    store: Annotated[
+        str | None, typer.Option("--from", help="An object store that the server's settings name; with --key.", show_default=False)
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="Of a file in it.", show_default=False)] = None,
     name: Annotated[str | None, typer.Option(help="What it is called.", show_default="as the file")] = None,
     schema: Annotated[
         Path | None, typer.Option(help="Its schema as JSON: attested in the name of whose token this is.", show_default=False)
@@ -71,7 +82,13 @@ def add(
     declared = None if schema is None else read_schema(schema)
     said = {"format": format, "delimiter": delimiter, "quote": quote, "encoding": encoding, "sheet": sheet}
     read = {option: value for option, value in said.items() if value is not None} | ({} if header else {"header": "false"})
-    job = session.client.datasets.begin_upload(file, name=name, schema=declared, read=read)
+    source = {each: value for each, value in _places(path, sql, query, store, key) if value is not None}
+    if (file is None) == (not source):
+        output.fail("name a FILE; or --path; or --sql and --query; or --from and --key", output.USAGE)
+    if file is None:
+        job = session.client.datasets.begin_fetch(source, name=name, schema=declared, read=read)
+    else:
+        job = session.client.datasets.begin_upload(file, name=name, schema=declared, read=read)
     if not wait:
         typer.echo(json.dumps({"id": job.id}) if session.json else job.id)
         return
@@ -81,6 +98,18 @@ def add(
         output.print_json(view)
     else:
         typer.echo(view.id)
+
+
+def _places(*given: str | None) -> Iterator[tuple[str, str | None]]:
+    return zip(("path", "sql", "query", "store", "key"), given, strict=True)
+
+
+@app.command("sources")
+@connected
+def sources(session: Session) -> None:
+    """Show the databases and object stores that datasets can be made from."""
+    columns: list[output.Column] = [("name", lambda source: source.name), ("kind", lambda source: source.kind)]
+    output.table(session.client.datasets.sources(), columns, as_json=session.json, empty="none is named in the settings")
 
 
 @app.command("show")

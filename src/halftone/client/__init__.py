@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from halftone.client.access import Access, locate
-from halftone.client.answers import Deleted, Engine, Health, InclusionProof, Preview, Rows, Schema, Verified
+from halftone.client.answers import Deleted, Engine, Health, InclusionProof, NamedSource, Preview, Rows, Schema, Verified
 from halftone.client.audit import ProofWrong
 from halftone.client.client import AsyncHalftone, Halftone
 from halftone.client.errors import (
@@ -52,6 +52,7 @@ __all__ = [
     "JobEnded",
     "JobFailed",
     "JobRefused",
+    "NamedSource",
     "NotConfigured",
     "NotFound",
     "Preview",

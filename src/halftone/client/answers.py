@@ -81,6 +81,19 @@ class Rows(Contract):
     rows: tuple[dict[str, Any], ...] = Field(description="values by column; missing ones are None, dates and times ISO 8601")
 
 
+class NamedSource(Contract):
+    """Where the server may fetch rows from."""
+
+    name: str = Field(description="as its settings call it")
+    kind: str = Field(description="sql: a database; store: an object store")
+
+
+class NamedSources(Contract):
+    """Every source that the server's settings name."""
+
+    items: tuple[NamedSource, ...] = Field(description="by kind and name")
+
+
 class Deleted(Contract):
     """What a deletion came to. Budgets, ledgers and the log stay, and so does what was spent."""
 

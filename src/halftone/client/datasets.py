@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from contracts.schema import DatasetSchema, TableSchema
 from contracts.views import DatasetVersionView, DatasetView
-from halftone.client.answers import Deleted, Rows, Schema
+from halftone.client.answers import Deleted, NamedSource, NamedSources, Rows, Schema
 from halftone.client.download import fetched, format_of, saved, table_request
 from halftone.client.errors import ResultMissing
 from halftone.client.faces import Awaiting, Blocking, Items, Part, iteration, operation
@@ -30,6 +30,8 @@ Declaration = DatasetSchema | TableSchema | Schema | Mapping[str, Any]
 """A schema: of the contracts, as it was answered, or as JSON has it (of one table, or with ``tables``)."""
 Reading = Mapping[str, str | bool]
 """How a file is to be read, where that is not to be detected: format, delimiter, quote, encoding, sheet, header."""
+Place = Mapping[str, str]
+"""Where the server is to get rows: path; sql and query; or store and key."""
 _SLOWEST = 300.0
 """Seconds that an upload may stand still."""
 
@@ -55,6 +57,17 @@ def _sent(core: Core, file: FilePart, form: Mapping[str, str]) -> Flow[dict[str,
     key = asking("", {}).headers
     request = Request("POST", "/v1/datasets", headers=key, form=form, file=file, seconds=_SLOWEST)
     registered: dict[str, Any] = (yield from ask(core, request)).json()
+    core.saw(registered.get("sequence"))
+    return registered
+
+
+def _named(
+    core: Core, source: Mapping[str, str], name: str | None, schema: Declaration | None, read: Reading | None
+) -> Flow[dict[str, Any]]:
+    said = {option: value in {True, "true"} if option == "header" else value for option, value in (read or {}).items()}
+    declared = None if schema is None else schema_json(schema)
+    body = {"source": dict(source), "read": said, "name": name, "schema": declared}
+    registered: dict[str, Any] = (yield from ask(core, asking("/v1/datasets", body))).json()
     core.saw(registered.get("sequence"))
     return registered
 
@@ -118,6 +131,38 @@ class _Datasets(Part):
     ) -> Flow[Seed]:
         """Bring a table in, and give the job that does so at once, without waiting for it."""
         return str((yield from _sent(self.core, file_part(source, filename), _form(name, schema, read)))["job"])
+
+    @operation
+    def fetch(
+        self,
+        source: Place,
+        *,
+        name: str | None = None,
+        schema: Declaration | None = None,
+        read: Reading | None = None,
+        progress: Progress | None = None,
+        timeout: float | None = None,
+    ) -> Flow[DatasetView]:
+        """Have the server bring a table in from where it can reach it, and wait until its rows are there.
+
+        The source is ``{"path": …}``, a file that the server may read; ``{"sql": name, "query": …}``, one SELECT to a database that its
+        settings name; or ``{"store": name, "key": …}``, a file in an object store that they name. Raises JobFailed where there are no rows.
+        """
+        registered = yield from _named(self.core, source, name, schema, read)
+        require_completed((yield from ended(self.core, str(registered["job"]), progress, timeout)))
+        return (yield from _seen(self.core, str(registered["dataset"])))
+
+    @handing
+    def begin_fetch(
+        self, source: Place, *, name: str | None = None, schema: Declaration | None = None, read: Reading | None = None
+    ) -> Flow[Seed]:
+        """Have the server bring a table in, and give the job that does so at once, without waiting for it."""
+        return str((yield from _named(self.core, source, name, schema, read))["job"])
+
+    @operation
+    def sources(self) -> Flow[tuple[NamedSource, ...]]:
+        """Databases and object stores that the server's settings name."""
+        return (yield from fetch(self.core, NamedSources, get("/v1/sources"))).items
 
     @iteration
     def list(self, *, limit: int | None = None) -> Items[DatasetView]:
