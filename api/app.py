@@ -16,7 +16,23 @@ from api.metrics import Metrics, metrics_router
 from api.policy import Verb
 from api.problems import HANDLERS
 from api.tokens import Tokens
-from api.v1 import artifacts, audit, budgets, datasets, engines, evaluations, jobs, letters, looks, models, schemas, sources, tables, tokens, upkeep
+from api.v1 import (
+    artifacts,
+    audit,
+    budgets,
+    datasets,
+    engines,
+    evaluations,
+    jobs,
+    letters,
+    looks,
+    models,
+    schemas,
+    sources,
+    tables,
+    tokens,
+    upkeep,
+)
 
 MOST_BODY_BYTES = 4 << 20
 """Largest JSON body: the schema of a thousand columns with their categories fits. Uploads have a limit of their own."""
@@ -24,7 +40,23 @@ MOST_BODY_BYTES = 4 << 20
 
 def make_app(edge: Edge, given_out: Tokens, denied: Denied, metrics: Metrics) -> Litestar:
     """The application over the parts of an edge."""
-    parts = (datasets, sources, schemas, jobs, budgets, evaluations, models, artifacts, tables, looks, audit, engines, tokens, upkeep, letters)
+    parts = (
+        datasets,
+        sources,
+        schemas,
+        jobs,
+        budgets,
+        evaluations,
+        models,
+        artifacts,
+        tables,
+        looks,
+        audit,
+        engines,
+        tokens,
+        upkeep,
+        letters,
+    )
     v1 = Router("/v1", route_handlers=[part.router for part in parts])
     return Litestar(
         route_handlers=[v1, health.router, bus_page.router, metrics_router(metrics)],
