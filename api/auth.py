@@ -8,6 +8,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 
 from api.denied import Denied
+from api.holding import HOLDS, Hold
 from api.policy import Principal, Resource, Verb, allowed
 from api.problems import Forbidden, TokenExpired, TokenMissing, TokenRevoked, TokenWrong
 from api.tokens import Tokens
@@ -25,11 +26,11 @@ class Gate:
         self._tokens, self._denied = tokens, denied
 
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        """Let through who may. Raises TokenMissing, TokenWrong, TokenRevoked, TokenExpired or Forbidden."""
+        """Let through who may. Raises TokenMissing, TokenWrong, TokenRevoked, TokenExpired, TooMany or Forbidden."""
         if handler.opt.get(OPEN):
             return
         try:
-            principal = self._authenticated(connection.headers.get("authorization"))
+            principal = self._authenticated(connection.headers.get("authorization"), handler.opt.get(HOLDS))
         except (TokenMissing, TokenWrong, TokenRevoked, TokenExpired):
             self._denied.note(connection.client.host if connection.client is not None else "unknown")
             raise
@@ -39,13 +40,13 @@ class Gate:
             raise Forbidden
         require(principal, verb, _resource(connection, verb))
 
-    def _authenticated(self, header: str | None) -> Principal:
+    def _authenticated(self, header: str | None, kind: Hold | None) -> Principal:
         if not header:
             raise TokenMissing
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise TokenMissing
-        return self._tokens.principal(token.strip())
+        return self._tokens.admit(token.strip(), kind)
 
 
 def require(principal: Principal, verb: Verb, resource: Resource) -> None:

@@ -15,7 +15,11 @@ from contracts.problems import Problem
 
 JsonObject = dict[str, Any]
 ANYWHERE = {405: "the method is not served here", 500: "a fault of ours: the edge's log says more"}
-SECURED = {401: "no valid token", 403: "the token does not hold the right, which the document names"}
+SECURED = {
+    401: "no valid token",
+    403: "the token does not hold the right, which the document names",
+    429: "as many of these are under way as may be: Retry-After says when to try again",
+}
 PARAMETERS = {422: "a parameter, or something in the body, is not what it should be: the document names it"}
 BODY = {400: "the body is not JSON", 413: "the body is too large", 415: "the body is of another content type than is taken here"}
 THING = {404: "there is no such thing here"}

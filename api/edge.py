@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from api.gateway import Gateway
+from api.holding import waiting
 from api.problems import NotFound, Unavailable
 from api.registry import Registry
 from api.views.projector import Projector
 from api.views.queries import Views
 from contracts import subjects
-from contracts.ids import DatasetId, JobId
+from contracts.ids import DEFAULT_PROJECT, DatasetId, JobId
 from contracts.views import DatasetView, JobView
 from infra.objects import Objects
 from infra.runtime import Runtime
@@ -67,6 +68,12 @@ class Edge:
             if left <= 0 or not await self.projector.reached(subjects.EVENTS, position + 1, left):
                 return None
 
+    def require_project(self, project: str) -> None:
+        """Refuse what is asked of a project that there is not. Raises NotFound."""
+        if project != DEFAULT_PROJECT:
+            name = project[:80]
+            raise NotFound(f"There is no project {name!r}: leave it out, or name {DEFAULT_PROJECT!r}.", id=name, parameter="project")
+
     async def reached(self, sequence: int | None, seconds: float = CATCH_UP) -> None:
         """Wait, for a while, until the views hold an event that a client has seen."""
         if sequence is not None:
@@ -82,7 +89,7 @@ class Edge:
         return _seen(await self.until(lambda: self.views.job(job), CATCH_UP))
 
     async def ended(self, job: str, seconds: float) -> JobView | None:
-        """One job once it has ended, or None after so many seconds. Raises NotFound."""
+        """One job once it has ended, or None after so many seconds. Raises NotFound, or TokenRevoked where the wait's token was."""
         _require_id("job", "job", job)
         # Listening comes first: an end that is folded while the view is read is told, not missed.
         async with self.projector.ends(job) as ends:
@@ -90,10 +97,11 @@ class Edge:
             if view is None:
                 await self._require_accepted(job)
             try:
-                async with asyncio.timeout(seconds):
-                    while view is None or not view.state.terminal:
-                        await ends.get()
-                        view = await self.views.job(job)
+                with waiting():
+                    async with asyncio.timeout(seconds):
+                        while view is None or not view.state.terminal:
+                            await ends.get()
+                            view = await self.views.job(job)
             except TimeoutError:
                 return None
             return view

@@ -12,6 +12,7 @@ from sqlalchemy import insert, select
 from api.keeping import use
 from api.lately import Lately
 from api.problems import BacklogFull, BusAway, KeyReused
+from api.underway import UnderWay
 from contracts.base import Message
 from contracts.commands import CancelJob, Command, ReserveBudget, RunJob
 from contracts.cost import DELTA_SCALE, EPSILON_SCALE, NOTHING
@@ -94,16 +95,28 @@ def accepted_id(job: JobId) -> MessageId:
 class Gateway:
     """Turns what HTTP asks for into messages, durably."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime, self._store, self._relay = runtime, runtime.store, runtime.relay
+    def __init__(self, runtime: Runtime, under_way: UnderWay) -> None:
+        self._runtime, self._store, self._relay, self._under_way = runtime, runtime.store, runtime.relay, under_way
         self._lately: Lately[bool] = Lately()
 
     async def accept(self, order: Order, context: Context, key: Key | None = None) -> Promise:
         """Promise a job; under a key that was used before, the one that was promised then.
 
-        Raises BusAway, BacklogFull or KeyReused: then nothing was promised.
+        Raises BusAway, BacklogFull, TooManyJobs or KeyReused: then nothing was promised.
         """
         self.require_bus()
+        await self._under_way.take(context.project, order.job)
+        ours = False
+        try:
+            promise = await self._accept(order, context, key)
+            ours = promise.job == order.job
+            self._under_way.promised(context.project, promise.job, promise.sequence)
+        finally:
+            if not ours:
+                self._under_way.give_back(context.project, order.job)
+        return promise
+
+    async def _accept(self, order: Order, context: Context, key: Key | None) -> Promise:
         envelopes = self._envelopes(order, context)
         asked = asyncio.ensure_future(self._relay.published(accepted_id(order.job)))
         # Once, so that the question stands before the relay can answer it.
@@ -173,6 +186,11 @@ class Gateway:
     async def has_accepted(self, job: JobId) -> bool:
         """Whether this edge promised a job."""
         return self._lately.get(job) is not None or await self._store.write(lambda tx: tx.has_sent(accepted_id(job)))
+
+    async def require_room(self, context: Context) -> None:
+        """Refuse what would not be promised, before its upload is taken. Raises BusAway or TooManyJobs."""
+        self.require_bus()
+        await self._under_way.require_room(context.project)
 
     def require_bus(self) -> None:
         """Refuse to promise anything while the broker is away. Raises BusAway."""

@@ -118,6 +118,14 @@ class KeyReused(ProblemError):
     status, code = 409, "idempotency-key-reused"
 
 
+class TooMany(ProblemError):
+    """As many are under way as may be: try again in a moment."""
+
+    status, code = 429, "too-many"
+    retry_after: ClassVar[int] = 1
+    """Seconds after which it is worth trying again."""
+
+
 class Unavailable(ProblemError):
     """It cannot be promised right now: try again."""
 
@@ -182,7 +190,7 @@ def answer(document: Problem, headers: Mapping[str, str] | None = None) -> Respo
 def on_problem(_: Request[Any, Any, Any], error: ProblemError) -> Response[bytes]:
     """A problem that we found ourselves."""
     headers = {}
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable | TooMany):
         headers["Retry-After"] = str(error.retry_after)
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Bearer realm="halftone"'

@@ -15,11 +15,13 @@ from api.deletion import retain
 from api.denied import Denied
 from api.edge import Edge
 from api.gateway import Gateway
+from api.holding import Door, Opened
 from api.metrics import Measured, Metrics
 from api.registry import Registry
 from api.sweep import sweep
 from api.tables import edge_tables
 from api.tokens import Tokens
+from api.underway import UnderWay
 from api.views.projector import Projector
 from api.views.queries import Views
 from infra.home import write_secret
@@ -47,7 +49,7 @@ async def run_edge(settings: Settings) -> None:
     async with running("edge", settings, edge_tables()) as runtime, composed(runtime) as edge:
         listening = listen(settings.host, settings.port)
         token, _ = runtime.home.token(settings.admin_token)
-        tokens, denied = Tokens(runtime.store, edge.gateway, runtime.home.token_key(), token), Denied()
+        tokens, denied = Tokens(runtime.store, edge.gateway, runtime.home.token_key(), token, Opened(settings)), Denied()
         await tokens.open()
         runtime.keep("denied", denied.run)
         server = _server(edge, tokens, denied)
@@ -73,7 +75,8 @@ async def composed(runtime: Runtime) -> AsyncIterator[Edge]:
     await views.open()
     registry = Registry(runtime.store)
     projector = Projector(views, runtime.client)
-    edge = Edge(runtime, Gateway(runtime), registry, views, projector)
+    gateway = Gateway(runtime, UnderWay(views, projector, runtime.settings.max_jobs))
+    edge = Edge(runtime, gateway, registry, views, projector)
     runtime.keep("view-events", projector.run_events)
     runtime.keep("view-audit", projector.run_audit)
     runtime.keep("view-dead", projector.run_dead)
@@ -106,7 +109,7 @@ def listen(host: str, port: int) -> socket.socket:
 def _server(edge: Edge, tokens: Tokens, denied: Denied) -> _Server:
     metrics = Metrics(denied, opened=edge.settings.metrics_open)
     config = uvicorn.Config(
-        Measured(make_app(edge, tokens, denied, metrics), metrics),
+        Measured(Door(make_app(edge, tokens, denied, metrics)), metrics),
         http="httptools",
         ws="none",
         lifespan="off",

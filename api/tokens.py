@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Row, insert, select, update
 
 from api.gateway import Gateway
+from api.holding import Hold, Opened
 from api.policy import Principal, Role
 from api.present import moment
 from api.problems import NotFound, TokenExpired, TokenRevoked, TokenWrong
@@ -40,8 +41,8 @@ class _Known:
 class Tokens:
     """The edge's table of tokens, and in memory what each request is asked for. The administrator's own is a setting: it is in no table."""
 
-    def __init__(self, store: Store, gateway: Gateway, key: bytes, admin_token: str) -> None:
-        self._store, self._gateway, self._key = store, gateway, key
+    def __init__(self, store: Store, gateway: Gateway, key: bytes, admin_token: str, opened: Opened) -> None:
+        self._store, self._gateway, self._key, self._opened = store, gateway, key, opened
         self._administrator = self._digest(admin_token)
         self._known: dict[bytes, _Known] = {}
 
@@ -51,16 +52,21 @@ class Tokens:
             self._known[row.digest] = _known(row)
         self._known[self._administrator] = _Known(Principal(ADMINISTRATOR, Role.ADMINISTRATOR))
 
-    def principal(self, token: str) -> Principal:
-        """Whose token it is. Raises TokenWrong, TokenRevoked or TokenExpired."""
+    def admit(self, token: str, kind: Hold | None) -> Principal:
+        """Whose token it is; its request is held to how many there may be, and ends when the token does.
+
+        Raises TokenWrong, TokenRevoked, TokenExpired or TooMany.
+        """
         # Found by its hash: how long that takes says nothing of any token to who does not hold the key.
-        known = self._known.get(self._digest(token))
+        digest = self._digest(token)
+        known = self._known.get(digest)
         if known is None:
             raise TokenWrong
         if known.revoked:
             raise TokenRevoked
         if known.expires is not None and known.expires <= time.time() * 1000:
             raise TokenExpired(f"The token expired on {moment(known.expires)}: ask for another.")
+        self._opened.admit(digest, kind, known.expires)
         return known.principal
 
     async def issue(self, name: str, role: Role, expires: int | None, context: Context) -> tuple[TokenView, str]:
@@ -83,9 +89,10 @@ class Tokens:
         return _view(issued), token
 
     async def revoke(self, token: TokenId, context: Context) -> None:
-        """Have a token open nothing any more. Doing it again changes nothing. Raises NotFound."""
+        """Have a token open nothing any more, and end what it has open. Doing it again changes nothing. Raises NotFound."""
         held = await self._row(token)
         self._known[held.digest] = _Known(_known(held).principal, revoked=True)
+        self._opened.end(held.digest, TokenRevoked())
         if held.revoked_at is None:
             # Also while the broker is away: a token that leaked cannot wait for it.
             await self._gateway.tell((events.TokenRevoked(token=token),), context, also=lambda tx: _revoke(tx, token), bus=False)

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from litestar import Request
+from litestar.exceptions import InternalServerException
 from multipart import (  # type: ignore[import-untyped]
     MultipartError,
     MultipartSegment,
@@ -20,7 +21,8 @@ from multipart import (  # type: ignore[import-untyped]
 )
 
 from api.bodies import require_plain
-from api.problems import ContentTypeWrong, RequestInvalid, TooLarge
+from api.holding import held
+from api.problems import ClientGone, ContentTypeWrong, RequestInvalid, TooLarge
 from api.reading import OPTIONS
 from contracts.ids import ObjectId, new_id
 from contracts.jobs import Fetch
@@ -118,6 +120,9 @@ class _Form:
         try:
             async with contextlib.aclosing(request.stream()) as chunks:
                 await self._parse(parser, chunks)
+        except InternalServerException:
+            # Nothing more comes in: the client went away, or its token was revoked.
+            raise held().over or ClientGone() from None
         except ParserLimitReached:
             raise RequestInvalid(f"The upload has more than {MOST_PARTS} parts, or a part with too long headers.") from None
         except MultipartError as error:

@@ -12,6 +12,7 @@ from api import present, withheld
 from api.auth import VERB
 from api.edge import Edge, is_dataset
 from api.gateway import Order, Promise
+from api.holding import HOLDS, Hold
 from api.policy import Verb
 from api.problems import NotFound, RequestInvalid
 from api.reading import OPTIONS, read_options, store_options
@@ -48,7 +49,7 @@ from contracts.views import DatasetState, DatasetVersionView, DatasetView, Page
     operation_id="createDataset",
     operation_class=UploadOperation,
     summary="Upload a table",
-    opt={VERB: Verb.DATASET_CREATE},
+    opt={VERB: Verb.DATASET_CREATE, HOLDS: Hold.UPLOAD},
 )
 async def create(request: Asked, edge: TheEdge, idempotency_key: IdempotencyKey = None) -> Response[Registered]:
     """Take a table in: CSV or JSON lines (also compressed), Parquet or an Excel workbook, in the part ``file`` of a multipart form.
@@ -61,7 +62,7 @@ async def create(request: Asked, edge: TheEdge, idempotency_key: IdempotencyKey 
     (``{"path": …}``, HALFTONE_READ_PATHS), a query to a database that the settings name (``{"sql": …, "query": …}``), or a file in an
     object store that they name (``{"store": …, "key": …}``); ``GET /v1/sources`` lists both.
     """
-    edge.gateway.require_bus()
+    await edge.gateway.require_room(context(request))
     upload = await _taken(request, edge)
     objects = [upload.info.id]
     try:

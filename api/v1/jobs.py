@@ -16,6 +16,7 @@ from api.auth import VERB, require
 from api.bodies import json_body
 from api.edge import Edge, is_dataset, is_job
 from api.gateway import Promise
+from api.holding import HOLDS, Hold
 from api.policy import Principal, Resource, Verb
 from api.problems import NotFound, RequestInvalid
 from api.v1 import orders, retries
@@ -95,6 +96,8 @@ async def list_jobs(  # noqa: PLR0917  # the framework passes them by name
         raise bad_cursor(cursor)
     if dataset is not None and is_dataset(dataset) is None:
         raise NotFound.of("dataset", dataset)
+    if project is not None:
+        edge.require_project(project)
     await edge.reached(min_seq)
     page = await edge.views.jobs(
         state=job_state,
@@ -180,7 +183,9 @@ def accepted(promise: Promise) -> Accepted:
     return Accepted(id=promise.job, state=JobState.ACCEPTED, sequence=promise.sequence, links=links)
 
 
-@get("/{job:str}/events", operation_id="followJob", summary="Follow a job: server-sent events", opt={VERB: Verb.JOB_READ})
+@get(
+    "/{job:str}/events", operation_id="followJob", summary="Follow a job: server-sent events", opt={VERB: Verb.JOB_READ, HOLDS: Hold.STREAM}
+)
 async def follow(
     job: JobPath,
     edge: TheEdge,

@@ -207,7 +207,8 @@ def require_release(principal: Principal, dataset: DatasetView) -> None:
 
 
 async def order(edge: Edge, body: Asking, context: Context, principal: Principal) -> Order:
-    """What a body asks for."""
+    """What a body asks for. Raises ProblemError."""
+    edge.require_project(context.project)
     match body:
         case NoopBody():
             return noop()

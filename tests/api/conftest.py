@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from infra.bus.provision import provision
 from infra.bus.server import NatsServer
 from infra.home import BusAccess, Home
 from infra.objects import Objects
+from infra.runtime import READY_DESCRIPTOR
 from infra.settings import Settings
 
 TOKEN = "ht_a-token-for-the-tests"
@@ -39,9 +40,9 @@ CSV = b"age,city\n41,Bern\n29,Basel\n"
 class System:
     """One home, its broker, and its edge."""
 
-    def __init__(self, home: Home, broker: NatsServer) -> None:
+    def __init__(self, home: Home, broker: NatsServer, **settings: Any) -> None:
         self.home, self.broker = home, broker
-        self.settings = Settings(home=home.path, port=0, admin_token=TOKEN, max_upload_bytes=LARGEST_UPLOAD)
+        self.settings = Settings(home=home.path, port=0, admin_token=TOKEN, max_upload_bytes=LARGEST_UPLOAD, **settings)
         self.objects = Objects(home.objects)
         self.bus: Client
         self.http: httpx.AsyncClient
@@ -49,12 +50,15 @@ class System:
 
     async def start(self) -> None:
         """Start the edge, and wait until it serves."""
-        self.home.edge_file.unlink(missing_ok=True)
-        self._edge = asyncio.create_task(run_edge(self.settings))
-        while not self.home.edge_file.exists():
-            if self._edge.done():
-                self._edge.result()
-            await asyncio.sleep(0.005)
+        with readiness() as (descriptor, ready):
+            os.environ[READY_DESCRIPTOR] = str(descriptor)
+            try:
+                self._edge = asyncio.create_task(run_edge(self.settings))
+                await asyncio.wait({self._edge, ready}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                del os.environ[READY_DESCRIPTOR]
+        if self._edge.done():
+            self._edge.result()
         self.http = httpx.AsyncClient(base_url=self.home.edge_url(), headers={"Authorization": f"Bearer {TOKEN}"}, timeout=20)
 
     async def stop(self) -> None:
@@ -133,6 +137,22 @@ class System:
         return dataset
 
 
+@contextlib.contextmanager
+def readiness() -> Iterator[tuple[int, asyncio.Future[None]]]:
+    """A descriptor for a process to say on that it serves, and what is done once it has said so."""
+    ours, theirs = os.pipe()
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(ours, lambda: ready.done() or ready.set_result(None))
+    try:
+        yield theirs, ready
+    finally:
+        loop.remove_reader(ours)
+        ready.cancel()
+        os.close(ours)
+        os.close(theirs)
+
+
 async def eventually(look: Callable[[], Awaitable[bool]], seconds: float = 5.0) -> None:
     """Look again until it is so. Raises TimeoutError."""
     async with asyncio.timeout(seconds):
@@ -148,12 +168,12 @@ def people() -> TableSchema:
 
 
 @contextlib.asynccontextmanager
-async def launched(directory: Path) -> AsyncIterator[System]:
-    """A broker, its streams, and an edge."""
+async def launched(directory: Path, **settings: Any) -> AsyncIterator[System]:
+    """A broker, its streams, and an edge under these settings."""
     home = Home(directory).prepare()
     broker = NatsServer(home, BusAccess.ensure(home, 0))
     await broker.start()
-    system = System(home, broker)
+    system = System(home, broker, **settings)
     try:
         system.bus = await connect(broker.access.url("provisioner"), "provisioner")
         await provision(jetstream(system.bus))
@@ -176,4 +196,11 @@ async def fresh(tmp_path: Path) -> AsyncIterator[System]:
 async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
     """One broker and one edge for the tests of a module: each test uses jobs and datasets of its own."""
     async with launched(tmp_path_factory.mktemp("home")) as system:
+        yield system
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def small(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
+    """An edge with little room."""
+    async with launched(tmp_path_factory.mktemp("small"), max_uploads=1, max_streams=2, max_requests=3, max_jobs=4) as system:
         yield system

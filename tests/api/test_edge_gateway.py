@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import pytest_asyncio
@@ -15,6 +15,7 @@ from api import gateway as module
 from api.gateway import Gateway, Key, Order
 from api.problems import BacklogFull, BusAway, KeyReused
 from api.tables import edge_tables
+from api.underway import UnderWay
 from contracts.envelope import Context
 from contracts.events import DatasetRegistered, Origin
 from contracts.ids import new_id
@@ -58,6 +59,17 @@ async def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     await store.close()
 
 
+class NothingUnderWay:
+    """As much of the views as counting asks."""
+
+    async def under_way(self, project: str) -> int:
+        return 0
+
+
+def gateway_of(parts: Any) -> Gateway:
+    return Gateway(parts, UnderWay(cast("Any", NothingUnderWay()), cast("Any", None), 1000))
+
+
 def noop(**more: Any) -> Order:
     return Order(new_id("job"), NoopSpec(), **more)
 
@@ -69,7 +81,7 @@ async def rows(parts: Any, table: str) -> int:
 
 async def test_without_the_brokers_word_the_sequence_is_unknown(parts: Any) -> None:
     """The promise does not wait for the broker for longer than it says: what counts is on disk."""
-    promise = await Gateway(parts).accept(noop(), Context.new())
+    promise = await gateway_of(parts).accept(noop(), Context.new())
     assert promise.sequence is None
     assert await rows(parts, "outbox") == 2
 
@@ -77,7 +89,7 @@ async def test_without_the_brokers_word_the_sequence_is_unknown(parts: Any) -> N
 async def test_the_brokers_word_is_part_of_the_promise(parts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker that answers in time says where the acceptance is stored."""
     monkeypatch.setattr(module, "ACKNOWLEDGED_WITHIN", 5.0)
-    promised = asyncio.create_task(Gateway(parts).accept(noop(), Context.new()))
+    promised = asyncio.create_task(gateway_of(parts).accept(noop(), Context.new()))
     await parts.relay.asked.wait()
     parts.relay.sequence.set_result(77)
     assert (await promised).sequence == 77
@@ -94,13 +106,13 @@ async def test_a_promise_whose_rows_cannot_be_written_is_not_made(parts: Any) ->
         dataset=dataset, before=(DatasetRegistered(dataset=dataset, origin=Origin.REAL, account=new_id("acc"), job=new_id("job")),)
     )
     with pytest.raises(LookupError):
-        await Gateway(parts).accept(Order(order.job, order.spec, dataset, order.before, broken), Context.new(), Key.of("k", "a"))
+        await gateway_of(parts).accept(Order(order.job, order.spec, dataset, order.before, broken), Context.new(), Key.of("k", "a"))
     assert [await rows(parts, table) for table in ("outbox", "requests")] == [0, 0]
 
 
 async def test_a_key_is_its_principals_own(parts: Any) -> None:
     """Two people may choose the same key; for one of them, another request under it is a conflict."""
-    gateway, key = Gateway(parts), Key.of("k", "a")
+    gateway, key = gateway_of(parts), Key.of("k", "a")
     mine, theirs = Context.new(), Context.new(new_id("prn"))
     first = await gateway.accept(noop(), mine, key)
     assert (await gateway.accept(noop(), mine, key)).job == first.job
@@ -120,7 +132,7 @@ async def test_a_full_outbox_refuses_before_anything_is_written(parts: Any, monk
     """503, and to be tried again: an edge that cannot pass on what it accepts stops accepting."""
     monkeypatch.setattr(module, "_UNSENT", module._UNSENT.replace("10001", "3"))
     monkeypatch.setattr(module, "MOST_UNSENT", 2)
-    gateway = Gateway(parts)
+    gateway = gateway_of(parts)
     await gateway.accept(noop(), Context.new())
     await gateway.accept(noop(), Context.new())
     with pytest.raises(BacklogFull) as refused:
@@ -133,5 +145,5 @@ async def test_without_a_broker_nothing_is_promised(parts: Any) -> None:
     """503 before the commit, never 202 for what nobody may ever hear of."""
     parts.client.is_connected = False
     with pytest.raises(BusAway):
-        await Gateway(parts).accept(noop(), Context.new())
+        await gateway_of(parts).accept(noop(), Context.new())
     assert await rows(parts, "outbox") == 0

@@ -19,6 +19,7 @@ import pytest
 
 from contracts import subjects
 from infra.objects import ObjectMissing
+from infra.runtime import READY_DESCRIPTOR
 from infra.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -41,13 +42,14 @@ async def test_a_process_stops_in_time_with_streams_open_and_has_loaded_nothing_
     fresh.home.edge_file.unlink()
     settings = Settings.model_validate({**fresh.settings.model_dump(), "host": "127.0.0.1"})
     loaded = tmp_path / "loaded"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "src")))}
+    ours, theirs = os.pipe()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "src"))), READY_DESCRIPTOR: str(theirs)}
     arguments = [sys.executable, "-c", RUN, settings.model_dump_json(), str(loaded)]
-    process = await asyncio.create_subprocess_exec(*arguments, env=environment, stderr=subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(*arguments, env=environment, stderr=subprocess.PIPE, pass_fds=(theirs,))
+    os.close(theirs)
     try:
-        while not fresh.home.edge_file.exists():
-            assert process.returncode is None
-            await asyncio.sleep(0.01)
+        with os.fdopen(ours, "rb", buffering=0) as said:
+            assert await asyncio.to_thread(said.read, 1) == b"+"
         headers = {"Authorization": fresh.http.headers["authorization"]}
         async with httpx.AsyncClient(base_url=fresh.home.edge_url(), headers=headers, timeout=10) as client:
             job = (await client.post("/v1/jobs", json={"kind": "noop"})).json()

@@ -123,6 +123,7 @@ _BY_STATUS: dict[int, type[Problem]] = {
     409: Conflict,
     410: Gone,
     413: TooLarge,
+    429: Unavailable,
     503: Unavailable,
 }
 

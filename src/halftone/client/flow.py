@@ -16,6 +16,8 @@ from halftone.client.errors import ConnectionFailed
 from halftone.client.request import Answer, Request
 
 T = TypeVar("T")
+BUSY = frozenset({429, 503})
+"""Statuses of a server that has no room now, and says when to try again."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 """Seconds between two tries: the first pause, and what it doubles up to."""
 
@@ -184,6 +186,6 @@ def _answered(core: Core, request: Request, effect: Send | Open) -> Flow[Answer]
         core.heard = True
         if answer.status < 400 or answer.status in request.also:
             return answer
-        wait = answer.retry_after if answer.status == 503 else None
+        wait = answer.retry_after if answer.status in BUSY else None
         if wait is None or not (yield from outage.busy(wait)):
             raise answer.problem()

@@ -10,7 +10,7 @@ from typing import Any
 from contracts.jobs import JobState
 from contracts.views import JobEventView, JobView
 from halftone.client.errors import AnswerWrong, JobCancelled, JobFailed, JobRefused, WaitedTooLong
-from halftone.client.flow import Core, Flow, Lost, Open, Outage, Read, Sleep, Tell, ask
+from halftone.client.flow import BUSY, Core, Flow, Lost, Open, Outage, Read, Sleep, Tell, ask
 from halftone.client.reading import parsed
 from halftone.client.request import Answer, Request
 from halftone.client.sse import EventParser, ServerEvent
@@ -140,7 +140,7 @@ class _Story:
         self.core.heard = True
         if answer.status in {401, 403, 404}:
             raise answer.problem()
-        if answer.status == 503 and (yield from self._outage.busy(answer.retry_after or 1.0)):
+        if answer.status in BUSY and (yield from self._outage.busy(answer.retry_after or 1.0)):
             return
         self._parser, self._window = EventParser(), seconds
         self._open = answer.status == 200 and answer.headers.get("content-type", "").startswith("text/event-stream")
