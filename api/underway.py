@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from dataclasses import dataclass, field
 
@@ -28,6 +29,7 @@ class _Project:
     """Under way when the view was last asked; None before that."""
     since: dict[JobId, int | None] = field(default_factory=dict)
     """Promised since, with the sequence of the acceptance where it is known."""
+    counting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def taken(self) -> int:
@@ -48,7 +50,8 @@ class UnderWay:
         """Refuse what would be one job too many. Raises TooManyJobs."""
         here = self._projects[project]
         if here.counted is None or here.taken >= self._most:
-            await self._count(project, here)
+            async with here.counting:
+                await self._count(project, here)
         if here.taken >= self._most:
             raise TooManyJobs(
                 f"{here.taken} jobs of project {project} are under way, as many as may be: wait for some to end, or cancel some.",
@@ -71,12 +74,17 @@ class UnderWay:
         self._projects[project].since.pop(job, None)
 
     async def _count(self, project: ProjectId, here: _Project) -> None:
-        known = [sequence for sequence in here.since.values() if sequence is not None]
+        since = dict(here.since)
+        known = [sequence for sequence in since.values() if sequence is not None]
         if known:
             await self._projector.reached(subjects.EVENTS, max(known), CATCH_UP)
         position = self._projector.position(subjects.EVENTS)
-        seen = [job for job, at in here.since.items() if (at <= position if at is not None else await self._views.job(job) is not None)]
-        # Counted after they were seen: each of them is among these, or has ended.
-        here.counted = await self._views.under_way(project)
-        for job in seen:
+        seen = [job for job, sequence in since.items() if await self._shows(job, sequence, position)]
+        # Asked after these were seen: each is in the answer, or has ended. Others may be in it too, for promises are made meanwhile.
+        shown = await self._views.under_way(project)
+        here.counted = len(shown)
+        for job in (*seen, *shown):
             here.since.pop(job, None)
+
+    async def _shows(self, job: JobId, sequence: int | None, position: int) -> bool:
+        return await self._views.job(job) is not None if sequence is None else sequence <= position

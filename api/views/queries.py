@@ -150,12 +150,12 @@ class Views(Database):
         query = select(t.c.kind, t.c.state, func.count().label("jobs")).where(t.c.accepted.is_not(None)).group_by(t.c.kind, t.c.state)
         return [(row.kind, row.state, row.jobs) for row in await self.all(query)]
 
-    async def under_way(self, project: ProjectId) -> int:
-        """How many jobs of a project have not ended."""
+    async def under_way(self, project: ProjectId) -> list[JobId]:
+        """The jobs of a project that have not ended."""
         t = self.tables["jobs"]
         ended = [state.value for state in JobState if state.terminal]
-        query = select(func.count().label("jobs")).where(t.c.accepted.is_not(None), t.c.project == project, t.c.state.not_in(ended))
-        return int((await self.all(query))[0].jobs)
+        query = select(t.c.job).where(t.c.accepted.is_not(None), t.c.project == project, t.c.state.not_in(ended))
+        return [row.job for row in await self.all(query)]
 
     async def made_from(self, dataset: DatasetId) -> list[DatasetView]:
         """Datasets that have this one as a parent, and were not deleted."""

@@ -202,5 +202,5 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Syst
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def small(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
     """An edge with little room."""
-    async with launched(tmp_path_factory.mktemp("small"), max_uploads=1, max_streams=2, max_requests=3, max_jobs=4) as system:
+    async with launched(tmp_path_factory.mktemp("small"), max_uploads=1, max_streams=2, max_requests=8, max_jobs=12) as system:
         yield system

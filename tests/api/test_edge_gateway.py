@@ -62,8 +62,8 @@ async def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 class NothingUnderWay:
     """As much of the views as counting asks."""
 
-    async def under_way(self, project: str) -> int:
-        return 0
+    async def under_way(self, project: str) -> list[str]:
+        return []
 
 
 def gateway_of(parts: Any) -> Gateway:
