@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, Integer, MetaData, Row, Table, Text, UniqueConstraint, bindparam, select, update
 from sqlalchemy.dialects.sqlite import insert
 
-from contracts.commands import ReserveBudget, SetBudget
+from contracts.commands import ObserveBudget, ReserveBudget, SetBudget
 from contracts.cost import DELTA_SCALE, EPSILON_SCALE, NOTHING, Cost
 from contracts.envelope import Envelope
 from contracts.events import (
@@ -170,6 +170,12 @@ class Ledger:
         this = (t.c.account == account) & (t.c.job == job) & (t.c.step == run.step) & (t.c.attempt == run.attempt)
         return {row.kind: row for row in self._tx.connection.execute(select(t).where(this))}
 
+    def shown_to(self, account: AccountId, run: tuple[JobId, Code]) -> list[str]:
+        """The principals to whom figures that a job read off were shown, in order."""
+        t = self._rows
+        these = (t.c.account == account) & (t.c.job == run[0]) & (t.c.step == run[1]) & (t.c.kind == BudgetObserved.VERB)
+        return list(self._tx.connection.execute(select(t.c.principal).where(these).order_by(t.c.entry)).scalars())
+
     def accounts_of(self, job: JobId) -> list[AccountId]:
         """Accounts in which a job has reserved something."""
         t = self._rows
@@ -220,6 +226,14 @@ def set_limit(ledger: Ledger, command: SetBudget) -> None:
     ledger.add(after, BudgetLimited, epsilon=command.epsilon, delta=command.delta)
 
 
+def observe(ledger: Ledger, command: ObserveBudget, principal: str) -> None:
+    """Enter that raw figures were shown to a principal, once; the attempt says which principal in the row it is."""
+    shown = ledger.shown_to(command.account, (command.job, command.step))
+    if principal not in shown:
+        run = StepRun(step=command.step, attempt=len(shown) + 1)
+        ledger.add(ledger.account(command.account), BudgetObserved, NOTHING, (command.job, run))
+
+
 def charge(ledger: Ledger, event: MechanismStarted) -> None:
     """Take a reservation's cost for good, whatever becomes of the job."""
     run = StepRun(step=event.step, attempt=event.attempt)
@@ -266,6 +280,8 @@ def handle(metadata: MetaData, envelope: Envelope, tx: Transaction) -> None:
             reserve(ledger, tx, envelope, message)
         case SetBudget():
             set_limit(ledger, message)
+        case ObserveBudget():
+            observe(ledger, message, envelope.principal)
         case MechanismStarted():
             charge(ledger, message)
         case JobFailed() | JobCancelled():

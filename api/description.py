@@ -38,10 +38,13 @@ OTHERWISE: dict[str, dict[int, tuple[str, int | JsonObject]]] = {
     "getArtifact": {200: ("the file", FILE), 206: ("the part of it", FILE), 304: ("not again", NOTHING)},
     "getTable": {200: ("the file", FILE), 206: ("the part of it", FILE), 304: ("not again", NOTHING)},
 }
+OTHERWISE |= {
+    name: {200: ("what would come with the file", NOTHING), 304: ("not again", NOTHING)} for name in ("headArtifact", "headTable")
+}
 OTHERWISE |= {name: {200: ("the document", DOCUMENT)} for name in ("getAsyncApi", "getProfile", "getEvaluation")}
 OTHERWISE |= {name: {304: ("not again: the client has it", NOTHING)} for name in ("getJob", "getDataset", "getBudget", "getSchema")}
 """By operation, answers that its handler's type does not tell of: what each means, and its content, or the status that has the same."""
-WRITTEN = {"getArtifact", "getTable"}
+WRITTEN = {"getArtifact", "getTable", "headArtifact", "headTable"}
 """Operations whose file may have to be written first: they answer with its job then."""
 _COLUMNS = [
     {"name": "age", "type": "integer", "minimum": 0, "maximum": 120},
@@ -119,7 +122,7 @@ def _models(base: type[BaseModel]) -> Iterator[type[BaseModel]]:
 
 
 def _problems(path: str, method: str, operation: JsonObject) -> dict[int, str]:
-    found = {**ANYWHERE, **SECURED, **(LOOK if method == "get" else CHANGE)}
+    found = {**ANYWHERE, **SECURED, **(LOOK if method in {"get", "head"} else CHANGE)}
     if operation.get("parameters") or "requestBody" in operation:
         found |= PARAMETERS
     if "requestBody" in operation:

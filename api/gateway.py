@@ -14,11 +14,11 @@ from api.lately import Lately
 from api.problems import BacklogFull, BusAway, KeyReused
 from api.underway import UnderWay
 from contracts.base import Message
-from contracts.commands import CancelJob, Command, ReserveBudget, RunJob
+from contracts.commands import CancelJob, Command, ObserveBudget, ReserveBudget, RunJob
 from contracts.cost import DELTA_SCALE, EPSILON_SCALE, NOTHING
 from contracts.envelope import Context, Envelope
 from contracts.events import Event, JobAccepted
-from contracts.ids import DatasetId, JobId, MessageId, derived_message_id
+from contracts.ids import AccountId, Code, DatasetId, JobId, MessageId, derived_message_id
 from contracts.jobs import EXECUTOR, EvaluateSpec, ExportSpec, JobKind, JobSpec, StepRun, SynthesizeSpec, Use
 from halftone.privacy.conversion import job_cost
 from infra.database.store import Transaction, now_ms
@@ -142,9 +142,23 @@ class Gateway:
         command = CancelJob(job=job, executor=executor, reserved=reserved)
         await self.send(command, context, derived_message_id(job, "cancel", 0))
 
-    async def send(self, message: Message, context: Context, message_id: MessageId | None = None) -> None:
-        """Send one message; under an id that was used before, nothing. Raises BusAway or BacklogFull."""
-        self.require_bus()
+    async def observed(self, account: AccountId, job: JobId, shown: Code, context: Context) -> None:
+        """Have it entered that raw figures are shown to who asks, once: on disk before they are, also while the broker is away.
+
+        Raises BacklogFull: then nothing may be shown.
+        """
+        message_id = derived_message_id(job, f"observed {shown} {context.principal}", 0)
+        if self._lately.get(message_id) is None:
+            await self.send(ObserveBudget(account=account, job=job, step=shown), context, message_id, bus=False)
+            self._lately.put(message_id, value=True)
+
+    async def send(self, message: Message, context: Context, message_id: MessageId | None = None, *, bus: bool = True) -> None:
+        """Send one message; under an id that was used before, nothing.
+
+        Raises BacklogFull and, unless it may wait for the broker, BusAway.
+        """
+        if bus:
+            self.require_bus()
         envelope = Envelope.wrap(message, context, source=self._runtime.source, message_id=message_id)
 
         def change(tx: Transaction) -> None:

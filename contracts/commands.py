@@ -58,4 +58,13 @@ class SetBudget(Command):
     delta: int = Field(gt=0, le=LARGEST_DELTA, description="delta in 1e-18")
 
 
-COMMANDS: tuple[type[Command], ...] = (RunJob, CancelJob, ReserveBudget, SetBudget)
+class ObserveBudget(Command):
+    """Enter, at no cost, that raw figures of an account's data were shown to who asks: once per principal and kind of figures."""
+
+    TYPE: ClassVar = "halftone.budget.observe.v1"
+    account: AccountId
+    job: JobId = Field(description="the job that read the figures off the rows")
+    step: Code = Field(description="what was shown: a profile, a draft, a sample, ...")
+
+
+COMMANDS: tuple[type[Command], ...] = (RunJob, CancelJob, ReserveBudget, SetBudget, ObserveBudget)

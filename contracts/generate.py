@@ -22,7 +22,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from contracts import events, subjects, views
-from contracts.commands import CancelJob, ReserveBudget, RunJob, SetBudget
+from contracts.commands import CancelJob, ObserveBudget, ReserveBudget, RunJob, SetBudget
 from contracts.envelope import CONTENT_TYPE, MESSAGES, Envelope
 from contracts.events import EVENTS, Event
 from contracts.jobs import EXECUTOR, Actor
@@ -177,6 +177,7 @@ def _of_commands() -> Iterator[Channel]:
         yield Channel(subjects.ctl(actor, "cancel", "{message}"), CancelJob.TYPE, (EDGE,), (actor,))
     yield Channel(subjects.ctl(keeper, "reserve", "{message}"), ReserveBudget.TYPE, (EDGE, *_PAYING), (keeper,))
     yield Channel(subjects.ctl(keeper, "set_limit", "{message}"), SetBudget.TYPE, (EDGE,), (keeper,))
+    yield Channel(subjects.ctl(keeper, "observe", "{message}"), ObserveBudget.TYPE, (EDGE,), (keeper,))
 
 
 def _of_event(kind: type[Event]) -> Channel:

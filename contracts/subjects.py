@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from contracts.commands import CancelJob, Command, ReserveBudget, RunJob, SetBudget
+from contracts.commands import CancelJob, Command, ObserveBudget, ReserveBudget, RunJob, SetBudget
 from contracts.events import Event
 from contracts.ids import JobId, MessageId
 from contracts.jobs import EXECUTOR, Actor
@@ -57,6 +57,8 @@ def command(message: Command, message_id: MessageId) -> str:
             return ctl(Actor.BUDGET_KEEPER, "reserve", message_id)
         case SetBudget():
             return ctl(Actor.BUDGET_KEEPER, "set_limit", message_id)
+        case ObserveBudget():
+            return ctl(Actor.BUDGET_KEEPER, "observe", message_id)
         case _:
             raise TypeError(f"no subject for {type(message).__name__}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from litestar import Router, get
+from litestar import Router, route
 from litestar.params import PathParameter, QueryParameter
 
 from api.auth import VERB, require
@@ -13,7 +13,8 @@ from api.edge import Edge
 from api.policy import Principal, Resource, Verb
 from api.problems import NotFound
 from api.v1 import orders
-from api.v1.files import File, Range, send
+from api.v1.files import File, Range, named, send
+from api.v1.observed import shown
 from api.v1.parameters import Asked, Prefer, TheEdge
 from api.v1.tables import given
 from api.withheld import raw_output
@@ -30,9 +31,10 @@ class FormatNotAvailable(ProblemError):
     status, code = 422, "format-not-available"
 
 
-@get(
+@route(
     "/{artifact:str}",
-    operation_id="getArtifact",
+    http_method=["GET", "HEAD"],
+    operation_id=named("Artifact"),
     summary="Download an artifact",
     opt={VERB: Verb.ARTIFACT_READ},
     media_type="application/octet-stream",
@@ -56,6 +58,7 @@ async def download(  # noqa: PLR0917  # the framework passes them by name
         return await given(edge, request, *table, form or TableFormat.PARQUET, asked_range=asked_range, prefer=prefer)
     if form is not None:
         raise FormatNotAvailable(f"Artifact {view.object} is no table but a {view.role}: leave the format out.", parameter="format")
+    await shown(edge, request, job, view.role)
     return await send(edge, request, view.object, f"{view.role}-{view.object}", asked_range)
 
 

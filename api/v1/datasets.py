@@ -21,6 +21,7 @@ from api.uploads import NAME_LENGTH, Upload, receive
 from api.v1 import orders
 from api.v1.answers import Registered
 from api.v1.forms import UploadOperation
+from api.v1.observed import shown
 from api.v1.parameters import (
     Asked,
     Cursor,
@@ -194,13 +195,14 @@ async def versions(dataset: DatasetPath, request: Asked, edge: TheEdge, min_seq:
     summary="See what a dataset's rows look like",
     opt={VERB: Verb.RAW_READ},
 )
-async def profile(dataset: DatasetPath, edge: TheEdge, min_seq: MinSequence = None) -> Response[bytes]:
-    """Counts, ranges and departures from the declared schema: raw, and so for those with the right to raw data."""
+async def profile(dataset: DatasetPath, request: Asked, edge: TheEdge, min_seq: MinSequence = None) -> Response[bytes]:
+    """Counts, ranges and departures from the declared schema: raw, so for those with the right to raw data, and entered in the ledger."""
     await edge.reached(min_seq)
     view = await edge.dataset(dataset)
-    stored = orders.latest(view).profile
-    if stored is None:
+    version = orders.latest(view)
+    if (stored := version.profile) is None:
         raise NotFound(f"Dataset {view.id} has no profile.", id=view.id)
+    await shown(edge, request, await edge.job(version.job), "profile")
     return Response(await asyncio.to_thread(edge.objects.read, stored), media_type="application/json")
 
 

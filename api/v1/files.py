@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from litestar import Response
+from litestar.handlers import HTTPRouteHandler
 from litestar.params import HeaderParameter
 from litestar.response import Stream
+from litestar.types import Method
 
 from api.edge import Edge
 from api.problems import NotFound, answer
@@ -25,8 +27,14 @@ Range = Annotated[
     HeaderParameter(name="Range", max_length=200, description="bytes=first-last: a part of it, on condition of an If-Range"),
 ]
 File = Response[bytes] | Stream
-_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.IGNORECASE | re.ASCII)
+HEAD = "HEAD"
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
+
+
+def named(what: str) -> Callable[[HTTPRouteHandler, Method, list[Any]], str]:
+    """Names of the two operations of a route that can be asked with GET, or with HEAD for what would come."""
+    return lambda _handler, method, _path: f"{method.lower()}{what}"
 
 
 class RangeWrong(ProblemError):
@@ -59,7 +67,7 @@ async def kept(edge: Edge, object_id: ObjectId | None) -> bool:
 
 
 async def send(edge: Edge, request: Asked, object_id: ObjectId, name: str, asked: str | None) -> File:
-    """An object as a download, called by a name that gets the object's own extension.
+    """An object as a download, called by a name that gets the object's own extension; of a HEAD, what would come with it.
 
     200, 206 for the range that is asked for, 304 for a client that has it, 416 for a range outside of it. Several ranges at once, or
     what is no range of bytes, get the whole file. Raises NotFound.
@@ -79,7 +87,8 @@ async def send(edge: Edge, request: Asked, object_id: ObjectId, name: str, asked
     }
     if holds(request.headers.get("if-none-match"), etag):
         return Response(b"", status_code=304, headers=headers)
-    if request.headers.get("if-range", etag) != etag:
+    # A range is for GET, and for a client whose part is of the same bytes: a weak tag, or a date, does not say so.
+    if request.method == HEAD or request.headers.get("if-range", etag) != etag:
         asked = None
     try:
         span = _span(asked, info.size)
@@ -89,6 +98,8 @@ async def send(edge: Edge, request: Asked, object_id: ObjectId, name: str, asked
     headers["Content-Length"] = str(last - first + 1)
     if span is not None:
         headers["Content-Range"] = f"bytes {first}-{last}/{info.size}"
+    if request.method == HEAD:
+        return Stream(_nothing(), status_code=200, headers=headers)
     return Stream(_chunks(path, first, last), status_code=206 if span else 200, headers=headers)
 
 
@@ -111,6 +122,12 @@ def _span(asked: str | None, size: int) -> tuple[int, int] | None:
     if first > last:
         raise RangeWrong(f"The range must be within the file's {size:,} bytes.", size=size)
     return first, last
+
+
+async def _nothing() -> AsyncGenerator[bytes, None]:
+    """What follows the headers of a HEAD."""
+    return
+    yield b""
 
 
 async def _chunks(path: Path, first: int, last: int) -> AsyncGenerator[bytes, None]:

@@ -22,6 +22,7 @@ from api.problems import NotFound, RequestInvalid
 from api.v1 import orders, retries
 from api.v1.answers import Accepted
 from api.v1.bodies import EPSILON_HINT, KINDS, JobBody
+from api.v1.observed import shown
 from api.v1.parameters import Asked, Cursor, IdempotencyKey, Limit, MinSequence, Prefer, TheEdge, bad_cursor, context, key_of, wait_seconds
 from api.v1.stream import story
 from api.v1.tagged import tagged
@@ -204,12 +205,16 @@ async def follow(
     summary="A job's log",
     opt={VERB: Verb.RAW_READ},
 )
-async def log(job: JobPath, edge: TheEdge) -> str:
-    """What the job's process said; of a failed job, its traceback. It may hold values of rows, and so needs the right to raw data."""
+async def log(job: JobPath, request: Asked, edge: TheEdge) -> str:
+    """What the job's process said; of a failed job, its traceback.
+
+    It may hold values of rows: it needs the right to raw data, and where the job was on real rows the ledger has an entry of it.
+    """
     view = await edge.job(job)
     stored = present.log_of(view)
     if stored is None:
         raise NotFound(f"Job {view.id} has no log: it is {view.state}, and nothing was written down.", id=view.id)
+    await shown(edge, request, view, "log")
     try:
         return (await asyncio.to_thread(edge.objects.read, stored)).decode(errors="replace")
     except ObjectMissing:

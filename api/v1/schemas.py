@@ -19,6 +19,7 @@ from api.problems import NotFound, RequestInvalid
 from api.registry import Attestation, add_attestation
 from api.v1 import orders
 from api.v1.answers import SchemaView
+from api.v1.observed import shown
 from api.v1.parameters import Asked, DatasetPath, MinSequence, TheEdge, context
 from api.v1.tagged import tagged
 from contracts.events import Origin, SchemaAttested
@@ -78,7 +79,7 @@ def _signed(table: TableSchema, principal: PrincipalId) -> TableSchema:
 
 @get("/{dataset:str}/schema", operation_id="getSchema", summary="See a dataset's schema", opt={VERB: Verb.DATASET_READ})
 async def read(dataset: DatasetPath, request: Asked, edge: TheEdge, min_seq: MinSequence = None) -> Response[SchemaView]:
-    """The attested schema; or the proposed one, for those with the right to raw data."""
+    """The attested schema; or the proposed one, for those with the right to raw data: the ledger has an entry of it."""
     await edge.reached(min_seq)
     return tagged(request, await _seen(edge, await edge.dataset(dataset), request))
 
@@ -93,9 +94,10 @@ async def _seen(edge: Edge, view: DatasetView, request: Asked) -> SchemaView:
     if attestation is not None:
         return _shown(attestation, await asyncio.to_thread(orders.read_schema, edge.objects, attestation.object))
     require(request.user, Verb.RAW_READ, Resource("dataset", view.id))
-    proposal = orders.latest(view).proposal
-    if proposal is None:
+    held = orders.latest(view)
+    if (proposal := held.proposal) is None:
         raise NotFound(f"Dataset {view.id} has no schema: nobody attested one, and none was inferred.", id=view.id)
+    await shown(edge, request, await edge.job(held.job), "proposal")
     schema = await asyncio.to_thread(orders.read_schema, edge.objects, proposal)
     return SchemaView(dataset=view.id, version=version, status="proposed", tables=schema.tables, foreign_keys=schema.foreign_keys)
 

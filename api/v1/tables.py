@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from litestar import Response, Router, get
+from litestar import Response, Router, route
 from litestar.params import PathParameter, QueryParameter
 
 from api import present
@@ -12,9 +12,9 @@ from api.auth import VERB
 from api.edge import Edge
 from api.gateway import Key, Promise
 from api.policy import Verb
-from api.problems import answer
+from api.problems import NotFound, answer
 from api.v1 import orders
-from api.v1.files import File, Range, kept, send
+from api.v1.files import HEAD, File, Range, kept, named, send
 from api.v1.jobs import accepted
 from api.v1.parameters import Asked, DatasetPath, Prefer, TheEdge, context, wait_seconds
 from contracts.events import Origin
@@ -29,9 +29,10 @@ _KEY = "\n"
 """Begins keys of the edge's own, which no header can hold: a client's Idempotency-Key is never taken for one."""
 
 
-@get(
+@route(
     "/{dataset:str}/versions/{version:int}/table",
-    operation_id="getTable",
+    http_method=["GET", "HEAD"],
+    operation_id=named("Table"),
     summary="Download a version's rows",
     opt={VERB: Verb.ARTIFACT_READ},
     media_type="application/octet-stream",
@@ -47,7 +48,8 @@ async def table(  # noqa: PLR0917  # the framework passes them by name
 ) -> File:
     """The rows as a file. Where it has to be written first: 202 with the job that does it, then ask again; or ``Prefer: wait=N``.
 
-    Rows of a real dataset need the right to raw data, and are entered in the ledger as observed, once for each who asks and format.
+    HEAD has nothing written: 404 until somebody has. Rows of a real dataset need the right to raw data, and are entered in the ledger as
+    observed, once for each who asks and format.
     """
     view = await edge.dataset(dataset)
     held = orders.version_of(view, version)
@@ -98,6 +100,8 @@ async def _written(edge: Edge, request: Asked, dataset: DatasetView, version: Da
         return Promise(last.id, sequence=last.sequence)
     if last is not None and (last.state is JobState.FAILED or await kept(edge, _export_of(last))):
         return last
+    if request.method == HEAD:
+        raise NotFound("The file is not written yet, and is not by asking with HEAD: GET has it written.", id=dataset.id)
     # The same key until a job of it is in the views: whoever asks twice in that moment has one job.
     key = Key.of(f"{_KEY}export {version.table} {form} {len(jobs)}", "")
     return await edge.gateway.accept(orders.exported(dataset, version, form), context(request, dataset.project), key)

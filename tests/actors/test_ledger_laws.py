@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from contracts.commands import ReserveBudget, RunJob, SetBudget
+from contracts.commands import ObserveBudget, ReserveBudget, RunJob, SetBudget
 from contracts.cost import LARGEST, NOTHING, Cost
-from contracts.envelope import Envelope
+from contracts.envelope import Context, Envelope
 from contracts.events import (
     BudgetCharged,
     BudgetLimited,
@@ -24,6 +24,7 @@ from contracts.events import (
     JobFailed,
     MechanismStarted,
 )
+from contracts.ids import new_id
 from contracts.jobs import Grant, NoopSpec, Refusal, StepRun, Use
 from halftone.privacy.conversion import budget_limit, job_cost
 from ledger_bench import Keeper, reserve, wrap
@@ -109,6 +110,21 @@ def test_what_is_observed_costs_nothing_and_needs_no_limit(keeper: Keeper) -> No
     grant = keeper.passed_on()[0].grant
     assert grant is not None
     assert (grant.use, grant.cost) == (Use.OBSERVE, NOTHING)
+
+
+def test_who_was_shown_raw_figures_is_entered_once(keeper: Keeper) -> None:
+    """Each principal and kind of figures is an entry of its own, at no cost; seeing them again adds none."""
+    ada, ben = new_id("prn"), new_id("prn")
+    for principal, step in ((ada, "profile"), (ben, "profile"), (ada, "profile"), (ada, "sample")):
+        keeper.take(shown(principal, step))
+    entries = [(event.step, event.attempt, event.entry, event.cost, event.spent) for event in keeper.events(BudgetObserved)]
+    assert entries == [("profile", 1, 1, NOTHING, NOTHING), ("profile", 2, 2, NOTHING, NOTHING), ("sample", 1, 3, NOTHING, NOTHING)]
+    assert keeper.passed_on() == []
+
+
+def shown(principal: str, step: str) -> Envelope:
+    command = ObserveBudget(account=EPSILON_3.account, job="job_" + "0" * 32, step=step)
+    return Envelope.wrap(command, Context.new(principal), source="/edge")
 
 
 @pytest.mark.parametrize("kind", ["granted", "refused", "observed"])

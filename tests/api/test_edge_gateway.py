@@ -60,14 +60,17 @@ async def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 
 class NothingUnderWay:
-    """As much of the views as counting asks."""
+    """As much of views and projector as counting asks."""
+
+    def position(self, stream: str) -> int:
+        return 0
 
     async def under_way(self, project: str) -> list[str]:
         return []
 
 
 def gateway_of(parts: Any) -> Gateway:
-    return Gateway(parts, UnderWay(cast("Any", NothingUnderWay()), cast("Any", None), 1000))
+    return Gateway(parts, UnderWay(cast("Any", NothingUnderWay()), cast("Any", NothingUnderWay()), 1000))
 
 
 def noop(**more: Any) -> Order:

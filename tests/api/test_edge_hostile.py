@@ -83,6 +83,8 @@ async def test_a_name_is_one_line_that_can_be_read(system: Any, name: str) -> No
         ("/v1/audit/proofs/%00", 404, "not-found"),
         ("/v1/audit/consistency?old=99999999999999999999", 422, "request-invalid"),
         ("/v1/evaluations?dataset=%00", 404, "not-found"),
+        ("/v1/jobs?project=prj_" + "1" * 32, 404, "not-found"),
+        ("/v1/jobs?project=" + DATASET, 404, "not-found"),
     ],
 )
 async def test_an_address_made_to_break_something_breaks_nothing(system: Any, path: str, status: int, code: str) -> None:
@@ -168,3 +170,11 @@ async def test_drafts_of_processes_that_are_gone_are_removed(tmp_path: Path) -> 
         assert draft.path.exists()
         assert not any(path.exists() for path in left)
     assert objects.read(kept) == b"{}"
+
+
+async def test_a_project_that_there_is_not_is_not_found(system: Any) -> None:
+    """However well its id is formed: nothing is promised in its name."""
+    unknown = new_id("prj")
+    for asked in ({"kind": "noop"}, {"kind": "synthesize", "dataset": DATASET, "epsilon": 1}):
+        problem = await system.problem(await system.http.post("/v1/jobs", json={**asked, "project": unknown}), 404, "not-found")
+        assert (problem["parameter"], problem["id"]) == ("project", unknown)

@@ -207,6 +207,73 @@ async def test_an_artifact_is_downloaded_whole_in_part_or_not_again(system: Any)
     assert (again.status_code, again.content) == (304, b"")
 
 
+async def test_what_would_come_is_told_without_it(system: Any) -> None:
+    """HEAD answers as GET would, without the file; a range is not for it."""
+    href, content = await artifact(system)
+    whole = await system.http.get(href)
+    for asked in ({}, {"Range": "bytes=0-1"}):
+        head = await system.http.head(href, headers=asked)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-length"] == str(len(content))
+        for name in ("etag", "repr-digest", "content-type", "content-disposition", "accept-ranges", "cache-control"):
+            assert head.headers[name] == whole.headers[name]
+    assert (await system.http.head(href, headers={"If-None-Match": whole.headers["etag"]})).status_code == 304
+    missing = await system.http.head("/v1/artifacts/obj_" + "0" * 32)
+    assert (missing.status_code, missing.content) == (404, b"")
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "first", "last"),
+    [
+        ("bytes=0-0", 206, 0, 0),
+        ("Bytes=0-0", 206, 0, 0),
+        ("bytes=5119-", 206, 5119, 5119),
+        ("bytes=5000-99999999", 206, 5000, 5119),
+        ("bytes=-99999", 206, 0, 5119),
+        ("bytes=5120-", 416, 0, 0),
+        ("bytes=-0", 416, 0, 0),
+        ("bytes=0-1,4-5", 200, 0, 5119),
+        ("bytes=5-4", 200, 0, 5119),
+        ("bytes=a-b", 200, 0, 5119),
+        ("bytes=-", 200, 0, 5119),
+        ("lines=1-2", 200, 0, 5119),
+        ("bytes=" + "9" * 19 + "-", 200, 0, 5119),
+    ],
+)
+async def test_a_range_is_given_or_refused_or_ignored(system: Any, asked: str, status: int, first: int, last: int) -> None:
+    """RFC 9110: one range of bytes within the file is given; one outside is 416 with the size; anything else is as if it were not there."""
+    href, content = await artifact(system)
+    answer = await system.http.get(href, headers={"Range": asked})
+    assert answer.status_code == status
+    if status == 416:
+        assert answer.headers["content-range"] == f"bytes */{len(content)}"
+        assert answer.json()["size"] == len(content)
+    else:
+        assert answer.content == content[first : last + 1]
+        assert answer.headers.get("content-range") == (f"bytes {first}-{last}/{len(content)}" if status == 206 else None)
+
+
+async def test_a_range_on_condition_is_of_the_same_file(system: Any) -> None:
+    """If-Range: the strong tag alone says that the part fits; a weak one, a date and another tag get the whole file."""
+    href, content = await artifact(system)
+    tag = (await system.http.head(href)).headers["etag"]
+    for condition, status in ((tag, 206), (f"W/{tag}", 200), ('"other"', 200), ("Wed, 21 Oct 2026 07:28:00 GMT", 200)):
+        answer = await system.http.get(href, headers={"Range": "bytes=1-2", "If-Range": condition})
+        assert (answer.status_code, answer.content) == (status, content[1:3] if status == 206 else content)
+    for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+        assert (await system.http.get(href, headers={"If-None-Match": known, "Range": "bytes=1-2"})).status_code == 304
+    assert (await system.http.get(href, headers={"If-None-Match": '"other"'})).status_code == 200
+
+
+async def artifact(system: Any) -> tuple[str, bytes]:
+    """The path of a file of 5,120 bytes, and what is in it."""
+    job, content = (await system.noop())["id"], bytes(range(256)) * 20
+    stored = system.objects.put(new_id("obj"), content, "application/vnd.apache.parquet", ".parquet")
+    sequence = await system.say(JobCompleted(job=job, attempt=1, outputs=(Output(role="table", object=stored),)))
+    (output,) = (await system.http.get(f"/v1/jobs/{job}?min_seq={sequence}")).json()["outputs"]
+    return str(output["href"]), content
+
+
 async def test_an_object_that_is_no_jobs_output_is_not_given_out(system: Any) -> None:
     """Uploads and schemas are objects too; knowing an id is not enough."""
     hidden = system.objects.put(new_id("obj"), b"rows")

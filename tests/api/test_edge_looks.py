@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from api.policy import RIGHTS, Role, Verb
+from contracts.commands import ObserveBudget
 from contracts.events import DatasetVersionAdded, JobCompleted, Origin
-from contracts.ids import new_id
+from contracts.ids import ADMINISTRATOR, new_id
 from contracts.jobs import Output
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -96,3 +97,21 @@ async def test_what_is_not_there_is_not_shown(system: Any) -> None:
     await system.problem(await system.http.get(f"/v1/datasets/{gone}/schema:draft"), 404, "not-found")
     await system.problem(await system.http.get(f"/v1/datasets/{await drawn(system)}/schema:draft"), 422, "origin-wrong")
     await system.problem(await system.http.get(f"/v1/datasets/ds_{'0' * 32}/sample"), 404, "not-found")
+
+
+async def test_whoever_sees_raw_figures_is_entered_first(system: Any) -> None:
+    """The keeper is told of each kind of figures, once for each who asks; a job's own files are entered whichever way they are had."""
+    path = f"/v1/datasets/{await ingested(system, outputs(system))}"
+    view = (await system.http.get(path)).json()
+    made = {output["role"]: output["href"] for output in (await system.http.get(f"/v1/jobs/{view['job']}")).json()["outputs"]}
+    for asked in ("/schema:draft", "/sample", "/schema:draft", "/sample?rows=1"):
+        assert (await system.http.get(path + asked)).status_code == 200
+    assert (await system.http.get(made["draft"])).status_code == 200
+    issued = (await system.http.post("/v1/tokens", json={"name": "x", "role": "curator"})).json()
+    other = {"Authorization": f"Bearer {issued['token']}"}
+    assert (await system.http.get(f"{path}/sample", headers=other)).status_code == 200
+    told = [each for each in await system.sent(view["job"], 4) if isinstance(each.message, ObserveBudget)]
+    assert {each.message.account for each in told} == {view["account"]}
+    assert sorted((each.message.step, each.principal) for each in told) == sorted(
+        [("draft", ADMINISTRATOR), ("sample", ADMINISTRATOR), ("sample", issued["holder"])]
+    )

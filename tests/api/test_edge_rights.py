@@ -93,8 +93,12 @@ async def test_each_route_asks_for_its_right_and_gives_what_the_table_says(
             continue
         url = re.sub(r"{(\w+)[^}]*}", lambda match: NOBODY.get(match[1], "nothing"), path)
         response = await as_role[role.value].request(method, url)
-        right = response.json().get("right") if response.status_code == 403 else None
         verb = str(handler.opt[VERB])
+        if method == "HEAD":
+            # No body says which; the one right of both methods is in the answer to the other.
+            assert (response.status_code == 403) == (verb not in held), url
+            continue
+        right = response.json().get("right") if response.status_code == 403 else None
         assert right not in held, (method, url)
         if verb not in held:
             assert (response.status_code, right) == (403, verb), (method, url)

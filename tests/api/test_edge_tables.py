@@ -85,6 +85,18 @@ async def test_another_format_is_written_once_and_then_given_out(system: Any) ->
     assert other["id"] != job
 
 
+async def test_asking_what_would_come_has_nothing_written(system: Any) -> None:
+    """HEAD of a file that nobody has asked for is 404 and starts no job; of one that is written it tells the size."""
+    made = await synthetic(system)
+    assert (await system.http.head(made["path"])).headers["content-length"] == str(len(ROWS))
+    path = made["path"] + "?format=csv"
+    assert (await system.http.head(path)).status_code == 404
+    listed = (await system.http.get("/v1/jobs", params={"dataset": made["dataset"], "kind": "export"})).json()["items"]
+    assert listed == []
+    await written(system, (await system.http.get(path)).json()["id"])
+    assert (await system.http.head(path)).headers["content-length"] == "17"
+
+
 async def test_prefer_wait_gives_the_file_itself(system: Any) -> None:
     """Who waits for a job that is done in time sees nothing of it; who waits in vain gets the promise."""
     made = await synthetic(system)
