@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contracts.events import DatasetVersionAdded, Origin
@@ -16,6 +19,8 @@ from infra.work.task import Finished, Happened, Task, TaskRefused
 from infra.work.worker import Reporter
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from halftone.synthesis.engine import Engine, Model
 
 PARQUET = "application/vnd.apache.parquet"
@@ -113,21 +118,34 @@ def _draw(
     task: Task, model: Model, spec: SynthesizeSpec | SampleSpec, seed: int, reporter: Reporter
 ) -> tuple[tuple[Output, Output], Happened]:
     """Draw a table and store it, as the one version of a dataset; and a few of its rows to look at."""
-    import pyarrow.parquet as pq  # noqa: PLC0415  # heavy
-
     from halftone.tables.picked import pick  # noqa: PLC0415  # heavy
 
     reporter.advanced("draw", 0.8)
-    table = model.sample(spec.rows, seed=seed)
-    reporter.advanced("write", 0.9)
     drawn = task.object_id("table")
     with task.objects.write(drawn, PARQUET, ".parquet") as draft:
-        pq.write_table(table, draft.path, compression="zstd")
-        draft.rows = table.num_rows
+        draft.rows = _written(draft.path, model.chunks(spec.rows, seed=seed), spec.rows, reporter)
     picked = task.objects.put(task.object_id("sample"), pick(task.objects.path(drawn), seed=seed))
     reporter.advanced("write", 1.0)
     added = DatasetVersionAdded(dataset=spec.target, version=1, origin=Origin.SYNTHETIC, table=drawn, job=task.command.job)
     return (Output(role="table", object=drawn), Output(role="sample", object=picked)), Happened.of(added)
+
+
+def _written(path: Path, chunks: Iterator[pa.Table], rows: int | None, reporter: Reporter) -> int:
+    """Write tables to one Parquet file as they are drawn.
+
+    Returns the number of rows.
+    """
+    from halftone.tables.writing import writing  # noqa: PLC0415  # heavy
+
+    first, count = next(chunks), 0
+    with writing(path, first.schema) as writer:
+        for chunk in itertools.chain((first,), chunks):
+            for batch in chunk.to_batches():
+                writer.write(batch)
+            count += chunk.num_rows
+            # Without a stated number nobody knows how many there will be: about as many as there are real ones, and these were few.
+            reporter.advanced("write", 0.8 + 0.2 * (count / rows if rows else 1.0))
+    return count
 
 
 def _schema(task: Task, spec: SynthesizeSpec) -> TableSchema:

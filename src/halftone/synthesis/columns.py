@@ -97,12 +97,12 @@ class FreshColumn:
         whole = schema.type is ColumnType.INTEGER or listed
         self._type = pa.int64() if whole else pa.float64() if schema.type is ColumnType.NUMBER else pa.string()
 
-    def make(self, rows: int, rng: np.random.Generator) -> pa.Array:
-        """Numbered values; all null for free text without a class."""
+    def make(self, rows: int, rng: np.random.Generator, *, first: int = 0) -> pa.Array:
+        """Values numbered on from the first; all null for free text without a class."""
         del rng  # numbered, so that no two are the same
         if self._empty:
             return pa.nulls(rows, self._type)
-        count = pa.array(np.arange(1, rows + 1))
+        count = pa.array(np.arange(first + 1, first + rows + 1))
         if self._type != pa.string():
             return count.cast(self._type)
         padded = pc.utf8_lpad(count.cast(pa.string()), width=8, padding="0")
@@ -116,6 +116,7 @@ class DrawnColumn:
     def __init__(self, encoder: ColumnEncoder) -> None:
         self._encoder = encoder
 
-    def make(self, rows: int, rng: np.random.Generator) -> pa.Array:
+    def make(self, rows: int, rng: np.random.Generator, *, first: int = 0) -> pa.Array:
         """Values drawn from the domain; none is missing."""
+        del first  # one row is like another
         return self._encoder.decode(rng.integers(0, self._encoder.size - self._encoder.nullable, rows), rng)

@@ -58,10 +58,13 @@ class Encoding:
         """Codes per modelled column, shape (rows,). Raises KeyError for a declared column that the table has not."""
         return {name: encoder.encode(table.column(name)) for name, encoder in self.columns.items()}
 
-    def decode(self, codes: Mapping[str, NDArray[Any]], rows: int, rng: np.random.Generator) -> pa.Table:
-        """A table of the declared columns, in their order and types; codes have shape (rows,)."""
+    def decode(self, codes: Mapping[str, NDArray[Any]], rows: int, rng: np.random.Generator, *, first: int = 0) -> pa.Table:
+        """A table of the declared columns, in their order and types; codes have shape (rows,).
+
+        Of a table that is made in parts, ``first`` is how many rows came before: what is numbered goes on there.
+        """
         arrays = {
-            name: self.fresh[name].make(rows, rng) if name in self.fresh else self.columns[name].decode(codes[name], rng)
+            name: self.fresh[name].make(rows, rng, first=first) if name in self.fresh else self.columns[name].decode(codes[name], rng)
             for name in (column.name for column in self.schema.columns)
         }
         return pa.table(arrays)

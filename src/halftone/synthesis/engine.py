@@ -6,7 +6,7 @@ An engine measures through a handle, which costs; then fits and samples, which i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import entry_points
 from typing import Any, Protocol, Self
@@ -65,6 +65,9 @@ class Model(Protocol):
 
     def sample(self, rows: int | None = None, *, seed: int) -> pa.Table:
         """A synthetic table of that many rows (the noisy number of real ones without it). The same seed gives the same bytes."""
+
+    def chunks(self, rows: int | None = None, *, seed: int) -> Iterator[pa.Table]:
+        """The rows of ``sample`` as tables one after the other, one at least: however many rows there are, memory stays bounded."""
 
     def save(self) -> bytes:
         """Bytes that the engine's ``load`` understands."""

@@ -5,6 +5,7 @@ A row belongs to one of K components; given the component, its columns are indep
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -16,6 +17,9 @@ from contracts.schema import TableSchema
 from halftone.synthesis.archive import pack, unpack
 from halftone.synthesis.counting import Floats, apportion, draw
 from halftone.synthesis.encoding import Encoding
+
+CHUNK_ROWS = 2**18
+"""Rows that are drawn at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +73,34 @@ class MixtureModel:
     def sample(self, rows: int | None = None, *, seed: int) -> pa.Table:
         """A table of that many rows, by default the noisy number of real ones; the same seed gives the same bytes.
 
-        Rows are apportioned to components and values, not drawn one by one, which lets the table follow the model more closely than
-        chance would. Raises ValueError for a negative number of rows.
+        Raises ValueError for a negative number of rows.
+        """
+        return pa.concat_tables(self.chunks(rows, seed=seed))
+
+    def chunks(self, rows: int | None = None, *, seed: int) -> Iterator[pa.Table]:
+        """The rows of ``sample``, some at a time, so that memory does not grow with their number: one chunk at least.
+
+        Within a chunk rows are apportioned to components and values, not drawn one by one, which lets it follow the model more closely
+        than chance would. Raises ValueError for a negative number of rows.
         """
         count = self.rows if rows is None else rows
         if count < 0:
             raise ValueError(f"rows must be 0 or more; {rows} were asked for")
-        rng = np.random.default_rng(seed)
         encoding = Encoding(self.schema)
+        for number, first in enumerate(range(0, max(count, 1), CHUNK_ROWS)):
+            # Each with a generator of its own: what a chunk holds depends on the seed and its number alone.
+            source = np.random.SeedSequence(seed, spawn_key=(number,) if number else ())
+            yield self._chunk(encoding, first, min(CHUNK_ROWS, count - first), np.random.default_rng(source))
+
+    def _chunk(self, encoding: Encoding, first: int, count: int, rng: np.random.Generator) -> pa.Table:
+        """Rows from the first, counted from 0."""
         members = apportion(self.weights[None, :], np.array([count]), rng)[0]
         order = rng.permutation(count)
         codes = {
             name: shape.codes(draw(shares, members, rng)[order], rng)
             for name, shares, shape in zip(encoding.columns, self.shares, self.shapes, strict=True)
         }
-        return encoding.decode(codes, count, rng)
+        return encoding.decode(codes, count, rng, first=first)
 
     def save(self) -> bytes:
         """Bytes for ``load``."""

@@ -58,6 +58,8 @@ class TableWriter:
         """Write what is left, and the footer."""
         self._flush()
         self._wait()
+        if self._writer is None:
+            self._write(self._schema.empty_table())
 
     def close(self) -> None:
         """Let go of the file, finished or not."""
