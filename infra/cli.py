@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import typer
 
-from infra.commands import audit, budget, datasets, dead, events, jobs, schema, system
+from infra.commands import audit, budget, datasets, dead, events, jobs, schema, system, tokens
+from infra.commands.completion import answer_shells, completion
 from infra.commands.doctor import doctor
 
 # Without markup, help needs no rich: it is there in a fraction of the time.
 app = typer.Typer(
     name="halftone",
     no_args_is_help=True,
-    add_completion=True,
+    # By a command of its own, which says for which shell: a shell that is guessed can be another.
+    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Sensitive tables in, synthetic ones out, and a proof of what it cost.",
@@ -27,13 +29,16 @@ app.add_typer(budget.app, name="budget")
 jobs.add_to(app)
 app.command("models")(datasets.models)
 app.command("engines")(datasets.engines)
+app.add_typer(tokens.app, name="tokens")
 app.add_typer(audit.app, name="audit")
 app.add_typer(dead.app, name="dead")
 app.add_typer(events.app, name="events")
+app.command("completion")(completion)
 
 
 def main() -> None:
     """Entry point of the ``halftone`` command."""
+    answer_shells()
     app()
 
 

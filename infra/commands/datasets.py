@@ -30,6 +30,7 @@ _DETAILS: list[output.Column] = [
     ("job", lambda view: view.job),
     ("account", lambda view: view.account),
     ("created", lambda view: view.created),
+    ("kept for days", lambda view: view.retention_days),
     ("problem", lambda view: view.problem.detail if view.problem else None),
 ]
 _MODELS: list[output.Column] = [
@@ -81,7 +82,9 @@ def add(
     """Bring a table in. Writes the new dataset's id, or with --no-wait the job's."""
     declared = None if schema is None else read_schema(schema)
     said = {"format": format, "delimiter": delimiter, "quote": quote, "encoding": encoding, "sheet": sheet}
-    read = {option: value for option, value in said.items() if value is not None} | ({} if header else {"header": "false"})
+    read: dict[str, str | bool] = {option: value for option, value in said.items() if value is not None}
+    if not header:
+        read["header"] = False
     source = {each: value for each, value in _places(path, sql, query, store, key) if value is not None}
     if (file is None) == (not source):
         output.fail("name a FILE; or --path; or --sql and --query; or --from and --key", output.USAGE)
@@ -162,6 +165,20 @@ def rename(
 ) -> None:
     """Call a dataset by another name."""
     output.details(session.client.datasets.rename(session.dataset(dataset), name), _DETAILS[:2], as_json=session.json)
+
+
+@app.command("keep")
+@connected
+def keep(
+    session: Session,
+    dataset: DatasetArgument,
+    days: Annotated[int | None, typer.Option(min=1, help="Days after its registration; then its rows are removed.")] = None,
+    for_good: Annotated[bool, typer.Option("--for-good", help="Until somebody removes it.")] = False,
+) -> None:
+    """Say for how long a dataset is kept: what was made from it stays."""
+    if (days is None) != for_good:
+        output.fail("say either --days N or --for-good", output.USAGE)
+    output.details(session.client.datasets.keep(session.dataset(dataset), days), _DETAILS, as_json=session.json)
 
 
 @app.command("remove")

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from halftone.client.access import Access, locate
-from halftone.client.answers import Deleted, Engine, Health, InclusionProof, NamedSource, Preview, Rows, Schema, Verified
+from halftone.client.answers import (
+    Deleted,
+    Engine,
+    Health,
+    InclusionProof,
+    IssuedToken,
+    NamedSource,
+    Preview,
+    Rows,
+    Schema,
+    Verified,
+)
 from halftone.client.audit import ProofWrong
 from halftone.client.client import AsyncHalftone, Halftone
 from halftone.client.errors import (
@@ -47,6 +58,7 @@ __all__ = [
     "Health",
     "InclusionProof",
     "Invalid",
+    "IssuedToken",
     "Job",
     "JobCancelled",
     "JobEnded",

@@ -1,4 +1,8 @@
-"""What is answered besides the views of the contracts: read tolerantly, so that a newer server's new fields do no harm."""
+"""What is answered besides the views of the contracts: read tolerantly, so that a newer server's new fields do no harm.
+
+Views are the same classes on both sides. These are not: the edge writes what it knows, every field required, and describes it for OpenAPI;
+here each field that a server might not send has a default, so that a client reads older and newer servers.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from pydantic import Field
 
 from contracts.base import Contract
 from contracts.schema import ForeignKey, TableSchema
-from contracts.views import CostView
+from contracts.views import CostView, TokenView
 
 
 class Schema(Contract):
@@ -70,6 +74,12 @@ class Verified(Contract):
     size: int = Field(description="leaves of the log that was signed")
     root: str = Field(description="its root, hex")
     key: str = Field(description="the public key that it was checked with")
+
+
+class IssuedToken(TokenView):
+    """A token that was given out just now, with the token itself: it is shown this once."""
+
+    token: str = Field(description="the token: a client is made with it")
 
 
 class Rows(Contract):

@@ -22,6 +22,7 @@ from halftone.client.jobs import AsyncEvaluations, AsyncJobs, AsyncModels, Evalu
 from halftone.client.letters import AsyncDeadLetters, DeadLetters
 from halftone.client.reading import Dataset, dataset_id, fetch, parsed
 from halftone.client.request import Request, get
+from halftone.client.tokens import AsyncTokens, Tokens
 
 TIMEOUT = 30.0
 """Seconds that an answer may let wait for itself."""
@@ -119,8 +120,8 @@ class Halftone(_Halftone, Blocking):
     """A Halftone, in a program that blocks.
 
     Address and token are those given; else those of the ``home`` given; else of HALFTONE_URL and HALFTONE_TOKEN; else of the home that
-    HALFTONE_HOME names, or ./.halftone. ``timeout`` is how many seconds an answer may take, ``retry_for`` how many a lost connection or
-    a 503 is borne. Use it in a with statement, or close it. Raises NotConfigured.
+    HALFTONE_HOME names, or ./.halftone. ``timeout`` is how many seconds an answer may take, ``retry_for`` how many a lost connection, a
+    429 or a 503 is borne. Use it in a with statement, or close it. Raises NotConfigured.
     """
 
     def __init__(
@@ -143,6 +144,7 @@ class Halftone(_Halftone, Blocking):
         self.evaluations = Evaluations(core, self.driver)
         self.audit = Audit(core, self.driver)
         self.dead_letters = DeadLetters(core, self.driver)
+        self.tokens = Tokens(core, self.driver)
 
     def close(self) -> None:
         """Close every connection."""
@@ -178,6 +180,7 @@ class AsyncHalftone(_Halftone, Awaiting):
         self.evaluations = AsyncEvaluations(core, self.driver)
         self.audit = AsyncAudit(core, self.driver)
         self.dead_letters = AsyncDeadLetters(core, self.driver)
+        self.tokens = AsyncTokens(core, self.driver)
 
     async def close(self) -> None:
         """Close every connection."""

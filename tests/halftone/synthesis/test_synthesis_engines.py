@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ from halftone.synthesis.encoding import DomainNotDeclared, open_handle
 from halftone.synthesis.engine import Measurements, engine, engines
 from halftone.synthesis.marginal import MarginalEngine
 from halftone.synthesis.mixture import Targets, fit_mixture
+from halftone.tables.writing import writing
 
 T = ColumnType
 SCHEMA = TableSchema(
@@ -213,6 +215,35 @@ def test_the_same_seed_gives_the_same_bytes_and_noise_never_repeats(name: str) -
     assert ipc(model.sample(500, seed=7)) == ipc(model.sample(500, seed=7))
     assert ipc(model.sample(500, seed=7)) != ipc(model.sample(500, seed=8))
     assert model.save() != fitted(name, table).save()
+
+
+def test_a_large_sample_is_drawn_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parts are the sample, numbered on from one to the next, each with noise of its own; a seed's first part does not depend on how
+    many follow, and no part is of more rows than is said.
+    """
+    keys = SCHEMA.model_copy(
+        update={"columns": (ColumnSchema(name="id", type=ColumnType.INTEGER), *SCHEMA.columns), "primary_key": ("id",)}
+    )
+    table = people(300)
+    handle = open_handle(table.append_column("id", pa.array(range(300))), keys, RHO)
+    chosen = MarginalEngine()
+    model = chosen.fit(chosen.measure(handle, keys, RHO))
+    monkeypatch.setattr("halftone.synthesis.model.CHUNK_ROWS", 100)
+    parts = [*model.chunks(250, seed=7)]
+    assert [part.num_rows for part in parts] == [100, 100, 50]
+    assert pa.concat_tables(parts).equals(model.sample(250, seed=7))
+    assert pa.concat_tables(parts)["id"].to_pylist() == [*range(1, 251)]
+    assert parts[0].equals(model.sample(100, seed=7))
+    assert not parts[1].drop_columns("id").equals(parts[0].drop_columns("id"))
+    assert [part.num_rows for part in model.chunks(0, seed=7)] == [0]
+
+
+def test_a_table_without_rows_is_a_file_all_the_same(tmp_path: Path) -> None:
+    """With its columns and types."""
+    nothing = next(fitted("independent", people(100)).chunks(0, seed=1))
+    with writing(tmp_path / "t.parquet", nothing.schema):
+        pass
+    assert pq.read_table(tmp_path / "t.parquet").equals(nothing)
 
 
 def test_a_sample_is_written_and_read_by_others() -> None:
