@@ -38,6 +38,7 @@ from halftone.merkle import (
     verifier_key,
     verify_checkpoint,
 )
+from infra import tracing
 from infra.bus.tail import PositionLost, Stored, Tail
 from infra.database.positions import read_position, write_position
 from infra.database.prepared import Prepared
@@ -139,6 +140,7 @@ class Auditor:
         position, message_id = await self._runtime.store.write(partial(read_position, subjects.EVENTS))
         while True:
             tail = Tail(self._runtime.client, subjects.EVENTS, subjects.STORED_EVENTS_ALL, gather=GATHER_SECONDS)
+            self._runtime.tally.behind = tail.behind
             try:
                 await tail.follow(position, message_id, self._append)
             except PositionLost:
@@ -155,7 +157,13 @@ class Auditor:
             write_position(subjects.EVENTS, messages[-1].sequence, messages[-1].message_id, tx)
             return len(entries)
 
-        if await self._runtime.store.write(change):
+        # Below no event's span: a batch belongs to many traces, and names them.
+        with tracing.span(
+            "audit.append", links=[envelope.traceparent for envelope in envelopes], attributes={"halftone.events": len(envelopes)}
+        ):
+            added = await self._runtime.store.write(change)
+        if added:
+            log.info("audit.appended", entries=added, sequence=messages[-1].sequence)
             self._grown.set()
 
     async def sign(self) -> None:

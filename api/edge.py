@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from api.figures import Figures
 from api.gateway import Gateway
 from api.holding import waiting
 from api.problems import NotFound, Unavailable
@@ -45,6 +46,7 @@ class Edge:
     registry: Registry
     views: Views
     projector: Projector
+    figures: Figures
 
     @property
     def settings(self) -> Settings:

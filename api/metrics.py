@@ -6,9 +6,12 @@ Counting costs a request some microseconds; all else is read when somebody asks 
 from __future__ import annotations
 
 import time
+from http import HTTPStatus
 
+import structlog
 from litestar import Response, Router, get
 from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message, Receive, Send
+from opentelemetry.trace import Span
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from api.auth import OPEN, VERB
@@ -17,11 +20,16 @@ from api.edge import Edge
 from api.policy import Verb
 from api.v1.parameters import TheEdge
 from api.views.projector import REPEATED
+from infra import tracing
+
+log = structlog.get_logger()
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0)
 JOBS_EVERY = 5.0
 """Seconds for which jobs are not counted again, however often figures are asked for."""
 UPLOAD = ("POST", "/v1/datasets")
+WATCHED = ("/health", "/metrics")
+"""What is asked for again and again by whoever watches: no request of anybody's, and so without a trace."""
 UNSERVED = "unserved"
 """The route of requests that no route serves: what strangers ask for is never a label."""
 
@@ -41,12 +49,10 @@ class Metrics:
         self.uploaded = Counter("halftone_upload_bytes", "Bytes of uploads, as sent", registry=self.registry)
         self._jobs = Gauge("halftone_jobs", "Jobs by kind and state", ["kind", "state"], registry=self.registry)
         self._lag = Gauge("halftone_view_lag_messages", "Messages that a view is behind its stream", ["stream"], registry=self.registry)
-        self._backlog = Gauge("halftone_outbox_waiting", "Messages that the broker has not acknowledged yet", registry=self.registry)
         self._dead = Gauge("halftone_dead_letters", "Messages that were given up and wait for somebody's decision", registry=self.registry)
         told = "Messages that the broker had lost and that were sent again"
         self._lost = Gauge("halftone_bus_lost_messages", told, ["part", "stream"], registry=self.registry)
         self._bus = Gauge("halftone_bus_connected", "1 while the broker is there", registry=self.registry)
-        self._failing = Gauge("halftone_tasks_failing", "Background tasks that are down", registry=self.registry)
         self._refused = Gauge("halftone_requests_denied", "Requests without a valid token since the start", registry=self.registry)
         self._counted = -JOBS_EVERY
 
@@ -63,31 +69,41 @@ class Metrics:
                 self._jobs.labels(kind, state).set(count)
         for stream in REPEATED:
             self._lag.labels(stream).set(edge.projector.last(stream) - edge.projector.position(stream))
-        self._backlog.set(await edge.registry.waiting())
         self._bus.set(edge.runtime.client.is_connected)
-        self._failing.set(len(edge.runtime.failing))
         self._refused.set(self._denied.total)
-        return generate_latest(self.registry)
+        edge.figures.own(edge.runtime.name, waiting=await edge.registry.waiting(), failing=len(edge.runtime.failing))
+        return generate_latest(self.registry) + await edge.figures.text()
 
 
 class Measured:
-    """An application with its requests counted."""
+    """An application with its requests counted, each in its trace."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
+        given = next((value for name, value in scope["headers"] if name == b"traceparent"), b"")
+        with tracing.request(scope["method"], given, watched=scope["path"].startswith(WATCHED)) as span:
 
-        async def answered(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                route = scope.get("path_template") or UNSERVED
-                self._metrics.requests.labels(scope["method"], route, message["status"]).inc()
-                self._metrics.seconds.labels(scope["method"], route).observe(time.perf_counter() - began)
-            await send(message)
+            async def answered(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    self._answered(scope, message["status"], time.perf_counter() - began, span)
+                await send(message)
 
-        upload = (scope["method"], scope["path"].rstrip("/")) == UPLOAD
-        await self._app(scope, self._weighed(receive) if upload else receive, answered)
+            upload = (scope["method"], scope["path"].rstrip("/")) == UPLOAD
+            await self._app(scope, self._weighed(receive) if upload else receive, answered)
+
+    def _answered(self, scope: HTTPScope, status: int, seconds: float, span: Span) -> None:
+        method, route = scope["method"], scope.get("path_template") or UNSERVED
+        self._metrics.requests.labels(method, route, status).inc()
+        self._metrics.seconds.labels(method, route).observe(seconds)
+        log.info("request.answered", method=method, route=route, status=status, milliseconds=round(seconds * 1000, 1))
+        if span.is_recording():
+            span.update_name(f"{method} {route}")
+            span.set_attributes({"http.route": route, "http.response.status_code": status})
+            if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                tracing.broke(span, str(status))
 
     def _weighed(self, receive: Receive) -> Receive:
         async def weighed() -> HTTPReceiveMessage:

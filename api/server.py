@@ -14,6 +14,7 @@ from api.app import make_app
 from api.deletion import retain
 from api.denied import Denied
 from api.edge import Edge
+from api.figures import Figures
 from api.gateway import Gateway
 from api.holding import Door, Opened
 from api.metrics import Measured, Metrics
@@ -74,9 +75,11 @@ async def composed(runtime: Runtime) -> AsyncIterator[Edge]:
     views = Views(runtime.home.database_url("views"))
     await views.open()
     registry = Registry(runtime.store)
-    projector = Projector(views, runtime.client)
+    figures = Figures(runtime.client)
+    projector = Projector(views, runtime.client, figures.folded)
     gateway = Gateway(runtime, UnderWay(views, projector, runtime.settings.max_jobs))
-    edge = Edge(runtime, gateway, registry, views, projector)
+    edge = Edge(runtime, gateway, registry, views, projector, figures)
+    runtime.keep("figures", figures.run)
     runtime.keep("view-events", projector.run_events)
     runtime.keep("view-audit", projector.run_audit)
     runtime.keep("view-dead", projector.run_dead)

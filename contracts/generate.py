@@ -26,13 +26,13 @@ from contracts.commands import CancelJob, ObserveBudget, ReserveBudget, RunJob, 
 from contracts.envelope import CONTENT_TYPE, MESSAGES, Envelope
 from contracts.events import EVENTS, Event
 from contracts.jobs import EXECUTOR, Actor
-from contracts.records import AuditAppended, CheckpointSigned, DeadLetter, Progress
+from contracts.records import AuditAppended, CheckpointSigned, DeadLetter, Progress, Vitals
 
 FOLDER = Path(__file__).parent
 EXCERPT = 16
 """Lines of a difference that are shown."""
-ENVELOPE, PROGRESS, SIGNAL = "halftone.envelope.v1", "halftone.progress.v1", "halftone.cancel.v1"
-"""What is no message in an envelope: the envelope itself, a job's progress, and the empty signal that ends a job at once."""
+ENVELOPE, PROGRESS, VITALS, SIGNAL = "halftone.envelope.v1", "halftone.progress.v1", "halftone.vitals.v1", "halftone.cancel.v1"
+"""What is no message in an envelope: the envelope, a job's progress, how a process does, and the empty signal that ends a job at once."""
 JsonObject = dict[str, Any]
 
 
@@ -50,7 +50,7 @@ def models() -> dict[str, type[BaseModel]]:
     """Everything that has a published schema, by the name it is published under."""
     shown = (kind for kind in vars(views).values() if isinstance(kind, type) and kind.__module__ == views.__name__)
     named = {f"halftone.view.{_snake(kind.__name__)}.v1": kind for kind in shown if issubclass(kind, BaseModel)}
-    return {**MESSAGES, ENVELOPE: Envelope, PROGRESS: Progress, **named}
+    return {**MESSAGES, ENVELOPE: Envelope, PROGRESS: Progress, VITALS: Vitals, **named}
 
 
 def _snake(name: str) -> str:
@@ -192,11 +192,13 @@ def _of_records() -> Iterator[Channel]:
     yield Channel(subjects.DEAD_ALL.replace(">", "{message}"), DeadLetter.TYPE, (EDGE, *Actor), (EDGE,))
     yield Channel(subjects.progress("{job}"), PROGRESS, EXECUTORS, (EDGE,))
     yield Channel(subjects.cancel("{job}"), SIGNAL, EXECUTORS, EXECUTORS)
+    for actor in Actor:
+        yield Channel(subjects.vitals(actor), VITALS, (actor,), (EDGE,))
 
 
 def asyncapi() -> JsonObject:
     """The bus in AsyncAPI 3.0: channels are patterns of subjects, tags of an operation name the actor."""
-    kinds = [(kind, "validation") for kind in (*MESSAGES.values(), Envelope, Progress)]
+    kinds = [(kind, "validation") for kind in (*MESSAGES.values(), Envelope, Progress, Vitals)]
     _, shared = models_json_schema(kinds, ref_template="#/components/schemas/{model}", schema_generator=_Untitled)  # type: ignore[arg-type]
     _for_readers(shared["$defs"], shared["$defs"])
     every = channels()
@@ -222,9 +224,12 @@ def _stream(name: str, subject: str, retention: str) -> JsonObject:
 
 def _messages() -> JsonObject:
     enveloped = {name: _message(name, kind) for name, kind in MESSAGES.items()}
-    progress = {"summary": _summary(Progress), "contentType": "application/json", "payload": {"$ref": "#/components/schemas/Progress"}}
+    bare = {
+        name: {"summary": _summary(kind), "contentType": "application/json", "payload": {"$ref": f"#/components/schemas/{kind.__name__}"}}
+        for name, kind in ((PROGRESS, Progress), (VITALS, Vitals))
+    }
     signal = {"summary": "End the job that the subject names, at once.", "contentType": "text/plain"}
-    return {**enveloped, PROGRESS: progress, SIGNAL: {**signal, "payload": {"type": "string", "maxLength": 0}}}
+    return {**enveloped, **bare, SIGNAL: {**signal, "payload": {"type": "string", "maxLength": 0}}}
 
 
 def _message(name: str, kind: type[BaseModel]) -> JsonObject:

@@ -1,4 +1,4 @@
-"""What is neither asked nor happened: the log's entries, dead letters, and progress."""
+"""What is neither asked nor happened: the log's entries, dead letters, progress, and how processes do."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pydantic import Field
 
 from contracts.base import Contract, Message
 from contracts.ids import Code, JobId, MessageId
+from contracts.jobs import Actor
 
 
 class AuditEntry(Contract):
@@ -51,6 +52,19 @@ class Progress(Contract):
     attempt: int = Field(ge=1)
     step: Code
     fraction: float = Field(ge=0, le=1, description="of the whole job")
+
+
+class Vitals(Contract):
+    """How one process of an actor does; sent on core NATS every few seconds, where losing one loses nothing."""
+
+    actor: Actor
+    instance: str = Field(pattern=r"^[0-9a-f]{16}$", description="made anew by each process")
+    since: int = Field(ge=0, description="when the process began, in ms since 1970; what follows is counted from then on")
+    outbox_waiting: int = Field(ge=0, description="messages that the broker has not acknowledged yet")
+    tasks_failing: int = Field(ge=0, description="background tasks that are down")
+    behind: int | None = Field(default=None, ge=0, description="events that the audit log does not hold yet; of the auditor alone")
+    workers_started: int = Field(default=0, ge=0)
+    workers_lost: int = Field(default=0, ge=0, description="workers that ended without a word, and were not asked to")
 
 
 RECORDS: tuple[type[Message], ...] = (AuditAppended, CheckpointSigned, DeadLetter)

@@ -26,6 +26,7 @@ STORED_AUDIT_ALL = "halftone.stored.audit.>"
 STORED_DEAD_ALL = "halftone.stored.dead.>"
 PROGRESS_ALL = "halftone.progress.*"
 CANCEL_ALL = "halftone.cancel.*"
+VITALS_ALL = "halftone.vitals.*"
 
 
 def run(actor: Actor, job: JobId) -> str:
@@ -93,6 +94,10 @@ def progress(job: JobId) -> str:
 
 def cancel(job: JobId) -> str:
     return f"halftone.cancel.{job}"
+
+
+def vitals(actor: Actor) -> str:
+    return f"halftone.vitals.{actor}"
 
 
 def job_of(subject: str) -> JobId:

@@ -5,17 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import structlog
 from nats.aio.client import Client
+from nats.errors import Error as NatsError
 from sqlalchemy import MetaData
 
+from contracts import subjects
+from contracts.jobs import Actor
+from contracts.records import Vitals
 from infra.bus.connection import connect
 from infra.bus.relay import Relay
-from infra.database.store import Store
+from infra.database.store import Store, now_ms
 from infra.home import BusAccess, Home
 from infra.objects import Objects
 from infra.settings import Settings
@@ -24,12 +31,28 @@ log = structlog.get_logger()
 
 READY_DESCRIPTOR = "HALFTONE_READY_DESCRIPTOR"
 """Environment variable with the descriptor of a pipe: one byte on it says that the process serves."""
+EDGE = "edge"
+VITALS_SECONDS = 5.0
+"""How often an actor says how it does."""
 FAILURES = 5
 """Failures of one task within a minute after which the process gives up: the supervisor starts it anew."""
 
 
 class TaskGivenUp(RuntimeError):
     """A background task failed again and again."""
+
+
+@dataclass
+class Tally:
+    """What a process counts of itself, for whoever watches the system."""
+
+    instance: str = field(default_factory=lambda: secrets.token_hex(8))
+    since: int = field(default_factory=now_ms)
+    """ms since 1970"""
+    workers_started: int = 0
+    workers_lost: int = 0
+    behind: Callable[[], int] | None = None
+    """Messages that are still to be taken in, where somebody waits for that."""
 
 
 class Runtime:
@@ -39,9 +62,10 @@ class Runtime:
         self.name, self.settings, self.client, self.store = name, settings, client, store
         self.home = Home(settings.home)
         self.objects = Objects(self.home.objects)
-        self.source = "/edge" if name == "edge" else f"/actors/{name}"
+        self.source = "/edge" if name == EDGE else f"/actors/{name}"
         self.relay = Relay(store, client, self.source)
         self.stopping = asyncio.Event()
+        self.tally = Tally()
         self.failing: set[str] = set()
         """Tasks that are down right now: while there are any, the process is not ready."""
         self.afterwards: list[Callable[[], None]] = []
@@ -78,6 +102,27 @@ class Runtime:
                 return
             await asyncio.sleep(0.2 * 2 ** len(failures))
             self.failing.discard(name)
+
+    async def tell_vitals(self, actor: Actor) -> None:
+        """Say for ever how this process does. It is said on core NATS, and not kept for a broker that is away."""
+        while True:
+            if self.client.is_connected:
+                with contextlib.suppress(NatsError, OSError):
+                    await self.client.publish(subjects.vitals(actor), self._vitals(actor).model_dump_json().encode())
+            await asyncio.sleep(VITALS_SECONDS)
+
+    def _vitals(self, actor: Actor) -> Vitals:
+        tally = self.tally
+        return Vitals(
+            actor=actor,
+            instance=tally.instance,
+            since=tally.since,
+            outbox_waiting=self.relay.backlog,
+            tasks_failing=len(self.failing),
+            behind=None if tally.behind is None else tally.behind(),
+            workers_started=tally.workers_started,
+            workers_lost=tally.workers_lost,
+        )
 
     async def until_stopped(self) -> None:
         """Wait for the end of the actor. Raises TaskGivenUp."""
@@ -118,6 +163,8 @@ async def running(name: str, settings: Settings, metadata: MetaData) -> AsyncIte
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, runtime.stopping.set)
     runtime.keep("relay", runtime.relay.run)
+    if name != EDGE:
+        runtime.keep("vitals", partial(runtime.tell_vitals, Actor(name)))
     try:
         yield runtime
     finally:

@@ -36,6 +36,9 @@ class Settings(BaseModel):
     object_sources: StoreSources = Field(default={}, repr=False, description="object stores that datasets may be made from, by name: JSON")
     sql_seconds: int = Field(default=600, ge=1, le=86_400, description="seconds that a query may take, its rows read")
     metrics_open: bool = Field(default=False, description="whether /metrics needs no token")
+    otlp_endpoint: str = Field(
+        default="", pattern=r"^(https?://[^\s]+)?$", description="base URL of an OpenTelemetry collector (OTLP over HTTP); empty: no traces"
+    )
     log_level: str = Field(default="warning", pattern="^(debug|info|warning|error)$", description="least severe log line that is written")
 
     @field_validator("read_paths")

@@ -20,7 +20,7 @@ import uvloop
 from nats.errors import Error as NatsError
 
 from contracts.jobs import Actor
-from infra import logs
+from infra import logs, tracing
 from infra.bus.connection import connect, jetstream
 from infra.bus.provision import provision
 from infra.bus.server import BrokerFailed, NatsServer
@@ -28,6 +28,7 @@ from infra.home import BusAccess, Home, HomeInUse
 from infra.process import exit_with_parent
 from infra.runtime import READY_DESCRIPTOR
 from infra.settings import Settings
+from infra.tracing import TracingNotInstalled
 
 log = structlog.get_logger()
 
@@ -118,10 +119,18 @@ def serve(name: str, settings: Settings, ready: Connection) -> None:
     os.dup2(output, 1)
     os.dup2(output, 2)
     logs.configure(settings.log_level)
+    tracing.configure(settings.otlp_endpoint, name)
     os.environ[READY_DESCRIPTOR] = str(ready.fileno())
     module, _, function = ENTRIES[name].partition(":")
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(getattr(importlib.import_module(module), function)(settings))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(getattr(importlib.import_module(module), function)(settings))
+    except Exception:
+        # In a line as all others are, where multiprocessing would print what the exception says.
+        log.critical("process.broke", exc_info=True)
+        raise SystemExit(1) from None
+    finally:
+        tracing.finish()
 
 
 def log_file(settings: Settings, name: str) -> str:
@@ -198,8 +207,11 @@ class System:
 
 
 async def up(settings: Settings) -> None:
-    """Run everything until SIGINT or SIGTERM. Raises HomeInUse, BrokerFailed or StartFailed."""
+    """Run everything until SIGINT or SIGTERM. Raises HomeInUse, BrokerFailed, StartFailed or TracingNotInstalled."""
     began = time.monotonic()
+    if settings.otlp_endpoint:
+        # Asked here, once: in the processes, what is missing would only be in their logs.
+        tracing.exporter(settings.otlp_endpoint)
     home = Home(settings.home).prepare()
     home.lock()
     token, made = home.token(settings.admin_token)
@@ -232,7 +244,7 @@ def main() -> int:
     logs.configure(settings.log_level)
     try:
         asyncio.run(up(settings))
-    except (HomeInUse, BrokerFailed, StartFailed) as error:
+    except (HomeInUse, BrokerFailed, StartFailed, TracingNotInstalled) as error:
         sys.stderr.write(f"halftone: {error}\n")
         return 1
     return 0

@@ -21,9 +21,10 @@ HEAVY = {"jax", "jaxlib", "torch", "scikit-learn", "sdv", "mbi"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 BASE = [Requirement(line) for line in PROJECT["project"]["dependencies"]]
 DEV = [Requirement(line) for line in PROJECT["project"]["optional-dependencies"]["dev"]]
+OTEL = [Requirement(line) for line in PROJECT["project"]["optional-dependencies"]["otel"]]
 BUILD = [Requirement(line) for line in PROJECT["build-system"]["requires"]]
 TOOLS = [Requirement("rust-just"), Requirement("editables")]
-DIRECT = [*BASE, *DEV, *BUILD, *TOOLS]
+DIRECT = [*BASE, *dict.fromkeys((*DEV, *OTEL)), *BUILD, *TOOLS]
 
 
 def pins() -> dict[str, str]:

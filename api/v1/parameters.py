@@ -16,6 +16,7 @@ from api.policy import Principal
 from api.problems import RequestInvalid
 from contracts.envelope import Context
 from contracts.ids import DEFAULT_PROJECT, ProjectId
+from infra import tracing
 
 Asked = Request[Principal, None, State]
 TheEdge = NamedDependency[SkipValidation[Edge]]
@@ -33,14 +34,12 @@ Prefer = Annotated[
     HeaderParameter(name="Prefer", max_length=200, description="wait=N: answer when the job has ended, or after N s (60 at most)"),
 ]
 
-_TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,9})(?:$|[,;\s])")
 
 
 def context(request: Asked, project: ProjectId = DEFAULT_PROJECT) -> Context:
     """Who asks, for which project, in whose trace."""
-    trace = request.headers.get("traceparent", "")
-    return Context.new(request.user.id, project, trace if _TRACEPARENT.fullmatch(trace) else None)
+    return Context.new(request.user.id, project, tracing.carried())
 
 
 def wait_seconds(prefer: str | None) -> float | None:

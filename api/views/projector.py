@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -44,6 +44,12 @@ class Folded:
     ended: frozenset[JobId]
     rows: Sequence[Row]
     """Of these jobs, as they are now."""
+    first: int
+    """The batch's first sequence."""
+    refused: Sequence[Row]
+    """Ledger rows of the batch that say that something did not fit."""
+    again: Sequence[Row]
+    """Job rows of the batch that say that another attempt began, as it says them."""
 
 
 class Fold:
@@ -69,14 +75,18 @@ class Fold:
         touched = frozenset(row["job"] for name in ("job_events", "jobs") for row in rows[name])
         end = RANK[JobState.COMPLETED]
         # As they are now, not as this batch says: an end may have been stored before the acceptance, and is news once both are here.
-        return Folded(touched, frozenset(row["job"] for row in jobs if row["rank"] == end), jobs)
+        ended = frozenset(row["job"] for row in jobs if row["rank"] == end)
+        refused = [row for row in rows.get("ledger", ()) if row["code"] is not None]
+        again = [row for row in rows.get("jobs", ()) if row["attempt"] > 1 and "started" in row]
+        return Folded(touched, ended, jobs, messages[0].sequence, refused, again)
 
 
 class Projector:
     """One per process. ``run_events``, ``run_audit`` and ``run_dead`` are background tasks; the rest is for those who wait."""
 
-    def __init__(self, views: Views, client: Client) -> None:
-        self._views, self._client = views, client
+    def __init__(self, views: Views, client: Client, seen: Callable[[Folded], None] = lambda _: None) -> None:
+        """``seen`` is told what each batch was about, once it is in the views."""
+        self._views, self._client, self._seen = views, client, seen
         self._tails: dict[str, Tail] = {}
         self._marks = {stream: Watermark() for stream in REPEATED}
         self._listeners, self._ends = Listeners(), Listeners()
@@ -142,6 +152,7 @@ class Projector:
         self._marks[stream].advance(messages[-1].sequence)
         self._listeners.tell_events(folded.jobs)
         self._ends.tell_events(folded.ended)
+        self._seen(folded)
 
     async def _hear_progress(self, message: Msg) -> None:
         try:

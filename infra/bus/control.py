@@ -18,6 +18,7 @@ from infra.bus.runs import FETCH_SECONDS
 from infra.bus.topology import Durable, inbox_prefix
 from infra.home import BusAccess
 from infra.runtime import Runtime
+from infra.tracing import handled
 
 log = structlog.get_logger()
 
@@ -65,7 +66,7 @@ def _subscribe(runtime: Runtime, broker: NatsBroker, durable: Durable, handle: H
             await retries.unreadable(message.raw_message)
             return
         try:
-            await handle(envelope)
+            await handled(envelope, handle)
         except Exception as error:
             verdict = await retries.after(message.raw_message, envelope, error)
             if verdict.again_in is not None:

@@ -25,6 +25,7 @@ from contracts.ids import SYSTEM, Code, MessageId, derived_message_id
 from contracts.records import DeadLetter
 from infra.database.prepared import Prepared
 from infra.database.store import Store, Transaction, now_ms
+from infra.tracing import ids
 
 log = structlog.get_logger()
 
@@ -107,13 +108,13 @@ class Retries:
     async def after(self, message: Msg, envelope: Envelope, error: Exception) -> Verdict:
         """What becomes of a message after its handler has raised."""
         if passes(error):
-            log.warning("message.waits", type=envelope.type, message=envelope.id, error=type(error).__name__)
+            log.warning("message.waits", type=envelope.type, **ids(envelope), error=type(error).__name__)
             return Verdict(pause(message.metadata.num_delivered))
-        log.error("message.failed", type=envelope.type, message=envelope.id, exc_info=error)
+        log.error("message.failed", type=envelope.type, **ids(envelope), exc_info=error)
         try:
             attempts = await self._store.write(partial(self._failed, message, envelope, error))
         except Exception:
-            log.exception("message.not_given_up", message=envelope.id)
+            log.exception("message.not_given_up", **ids(envelope))
             return Verdict(pause(message.metadata.num_delivered))
         return Verdict.DONE if attempts is None else Verdict(pause(attempts))
 

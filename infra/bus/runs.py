@@ -18,6 +18,7 @@ from infra.bus.connection import jetstream
 from infra.bus.retries import GiveUp, Retries, Verdict, nothing_else
 from infra.bus.topology import Durable
 from infra.runtime import Runtime
+from infra.tracing import handled
 
 log = structlog.get_logger()
 
@@ -154,7 +155,7 @@ class Server:
     async def serve(self, message: Msg, envelope: Envelope) -> None:
         """Have it handled. A handler that raises gets it again after a pause, or has it taken from it."""
         try:
-            verdict = await self._handler(Delivery(envelope, message.in_progress))
+            verdict = await handled(envelope, lambda mine: self._handler(Delivery(mine, message.in_progress)))
         except asyncio.CancelledError:
             # This process stops: another instance, or the next run of this one, need not wait for the message.
             await asyncio.shield(settle(message, Verdict.LATER))

@@ -64,6 +64,10 @@ class Tail:
         self.last = 0
         """Last sequence that the broker was seen to hold."""
 
+    def behind(self) -> int:
+        """Messages that the broker was seen to hold, and that are not applied yet."""
+        return max(0, self.last - self.position)
+
     async def follow(self, position: int, message_id: MessageId | None, apply: Apply) -> None:
         """Apply everything after a position, for ever. Raises PositionLost, also when the stream is replaced meanwhile."""
         self.position, self._message_id = position, message_id
@@ -157,6 +161,8 @@ class Tail:
                     message = await replies.get()
                 stored = _stored(message, "Nats-Sequence")
                 if stored is not None:
+                    # How much there is after it: the news says nothing of what was stored while nobody listened.
+                    self.last = max(self.last, stored.sequence + int((message.headers or {}).get("Nats-Num-Pending", 0)))
                     yield stored
                 elif (message.headers or {}).get("Status") == StatusCode.SERVICE_UNAVAILABLE:
                     raise NoRespondersError

@@ -126,12 +126,13 @@ KEEPER_EVENTS = Durable(
     Actor.BUDGET_KEEPER,
     tuple(subjects.events_of(kind) for kind in (MechanismStarted, JobCompleted, JobFailed, JobCancelled, JobRefused)),
 )
-DURABLES = (
+OWN_DURABLES = (
     *(run_durable(actor) for actor in EXECUTORS),
     *(ctl_durable(actor) for actor in (*EXECUTORS, Actor.BUDGET_KEEPER)),
     KEEPER_EVENTS,
-    subscriber_durable("default"),
 )
+"""Those that an actor serves."""
+DURABLES = (*OWN_DURABLES, subscriber_durable("default"))
 
 
 def inbox_prefix(user: str) -> str:
@@ -156,6 +157,10 @@ _READ_LOG = [
 ]
 
 
+_LOOK = [f"$JS.API.CONSUMER.INFO.{durable.stream}.{durable.name}" for durable in OWN_DURABLES]
+"""How long queues are: what the edge tells whoever watches the system."""
+
+
 def _evt(entity: str) -> str:
     return f"halftone.evt.{entity}.>"
 
@@ -173,7 +178,7 @@ _CORE = (subjects.PROGRESS_ALL, subjects.CANCEL_ALL)
 def _executor_publishes(actor: Actor) -> list[str]:
     reserve = f"halftone.cmd.{Actor.BUDGET_KEEPER}.ctl.reserve.*"
     mechanism = [_evt("mechanism")] if actor is Actor.SYNTHESIZER else []
-    return [_evt("job"), *mechanism, _evt("dataset"), *_CORE, *_READ_BACK, reserve, *_durable_rights(actor)]
+    return [_evt("job"), *mechanism, _evt("dataset"), *_CORE, subjects.vitals(actor), *_READ_BACK, reserve, *_durable_rights(actor)]
 
 
 OUTSIDERS = ("subscriber",)
@@ -186,21 +191,26 @@ PUBLISH: dict[str, list[str]] = {
         *_READ_BACK,
         *(_evt(entity) for entity in ("job", "dataset", "token", "letter")),
         *_READ_LOG,
+        *_LOOK,
     ],
     "subscriber": _durable_rights("subscriber"),
     Actor.BUDGET_KEEPER: [
         _evt("budget"),
+        subjects.vitals(Actor.BUDGET_KEEPER),
         *(subjects.run_all(actor) for actor in EXECUTORS),
         *_READ_BACK,
         *_durable_rights(Actor.BUDGET_KEEPER),
     ],
-    Actor.AUDITOR: [subjects.AUDIT_ALL, *_READ_BACK, *_READ_LOG],
+    Actor.AUDITOR: [subjects.AUDIT_ALL, subjects.vitals(Actor.AUDITOR), *_READ_BACK, *_READ_LOG],
     **{actor: _executor_publishes(actor) for actor in EXECUTORS},
 }
 """What each user may publish. Nobody but the provisioner may make, change or delete a stream or a consumer."""
 
 SUBSCRIBE: dict[str, list[str]] = {
-    "edge": [subjects.STORED_EVENTS_ALL, subjects.STORED_AUDIT_ALL, subjects.STORED_DEAD_ALL, subjects.PROGRESS_ALL],
+    "edge": [
+        *(subjects.STORED_EVENTS_ALL, subjects.STORED_AUDIT_ALL, subjects.STORED_DEAD_ALL),
+        *(subjects.PROGRESS_ALL, subjects.VITALS_ALL),
+    ],
     "subscriber": [*OUTSIDE_HEARS],
     Actor.AUDITOR: [subjects.STORED_EVENTS_ALL],
     **{actor: [subjects.CANCEL_ALL] for actor in EXECUTORS},

@@ -181,7 +181,7 @@ class Store:
             for item in along:
                 self._unhurried.popleft()
                 if item.error is not None:
-                    log.error("store.change_failed", error=repr(item.error))
+                    log.error("store.change_failed", exc_info=item.error)
         # The loop may be gone at shutdown: what was committed is committed, and nobody waits for the answer.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._answer, group)

@@ -23,6 +23,7 @@ from contracts.envelope import Envelope
 from contracts.ids import JobId, ObjectId
 from contracts.jobs import Actor, IngestSpec, JobKind, JobState
 from contracts.records import Progress
+from infra import tracing
 from infra.bus.control import serve
 from infra.bus.retries import Given, Hopeless, Verdict, pause
 from infra.bus.runs import Delivery, RunLoop
@@ -104,7 +105,12 @@ class Executor:
         if lease is None:
             await self._tidy(command.job)
             return Verdict.DONE
-        return await self._attempt(lease, delivery)
+        attempt = {"halftone.job": command.job, "halftone.kind": command.spec.kind.value, "halftone.attempt": lease.attempt}
+        log.info("attempt.began", attempt=lease.attempt, kind=command.spec.kind)
+        with tracing.span("attempt", attributes=attempt):
+            verdict = await self._attempt(lease, delivery)
+        log.info("attempt.ended", attempt=lease.attempt)
+        return verdict
 
     def _noop(self, envelope: Envelope, command: RunJob, tx: Transaction) -> None:
         """Do nothing, in one transaction: everything around a job, and no job."""
@@ -144,6 +150,7 @@ class Executor:
 
         lost = await self._store.write(change)
         if lost is not None:
+            self._runtime.tally.workers_lost += 1
             return Verdict(pause(lost)) if lost else Verdict.LATER
         await self._tidy(lease.command.job)
         return Verdict.DONE
@@ -168,6 +175,7 @@ class Executor:
             limit=LINE_BYTES,
         )
         self._workers[job] = worker
+        self._runtime.tally.workers_started += 1
         try:
             # A cancellation that came before there was a worker to end has left its mark.
             if await self._store.write(lambda tx: self._jobs.cancel_requested(tx, lease)):
@@ -175,7 +183,8 @@ class Executor:
             assert worker.stdin is not None  # noqa: S101  # asked for above
             worker.stdin.write(self._task(lease).model_dump_json().encode() + b"\n")
             await worker.stdin.drain()
-            return await self._listen(lease, worker)
+            with tracing.span("worker"), tracing.steps() as steps:
+                return await self._listen(lease, worker, steps)
         finally:
             self._workers.pop(job, None)
             with contextlib.suppress(ProcessLookupError):
@@ -197,12 +206,13 @@ class Executor:
             measurements=lease.measurements,
         )
 
-    async def _listen(self, lease: Lease, worker: asyncio.subprocess.Process) -> Finished | Broken:
+    async def _listen(self, lease: Lease, worker: asyncio.subprocess.Process, steps: tracing.Steps) -> Finished | Broken:
         assert worker.stdout is not None  # noqa: S101  # asked for where it was made
         assert worker.stdin is not None  # noqa: S101
         async for line in worker.stdout:
             match report := REPORT.validate_json(line):
                 case Advanced():
+                    steps.reached(report.step)
                     await self._tell_progress(lease, report)
                 case Opening() | Measured():
                     if not await self._store.write(partial(self._noted, lease, report)):
@@ -220,6 +230,7 @@ class Executor:
 
     async def _write_end(self, lease: Lease, end: Finished | Broken) -> None:
         state = await self._store.write(partial(self._ended, lease, end))
+        tracing.note("halftone.end", state or "lost")
         if state is None:
             await self._clear(lease.command.job, lease.attempt)
             return

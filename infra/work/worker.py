@@ -9,6 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from types import TracebackType
 from typing import cast
 
 from contracts.ids import Code, ObjectId
@@ -82,6 +83,7 @@ def main() -> None:
     """Read the task, keep standard output for reports, and end with the executor whatever happens."""
     # Ctrl-C on the terminal reaches every process of the group; how this one ends is for its executor to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.excepthook = _broke
     task_line = sys.stdin.buffer.readline()
     out = os.dup(1)
     # What a library prints must not be taken for a report.
@@ -89,6 +91,13 @@ def main() -> None:
     acknowledge_read, acknowledge_write = os.pipe()
     exit_when_closed(0, heard=acknowledge_write)
     perform(Task.model_validate_json(task_line), Reporter(out, acknowledge_read))
+
+
+def _broke(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    from infra import logs  # noqa: PLC0415  # wanted this once
+
+    logs.configure("warning")
+    logs.last_words(kind, error, trace)
 
 
 if __name__ == "__main__":

@@ -60,7 +60,8 @@ async def test_figures_tell_of_jobs_uploads_the_bus_and_the_views(system: Any, m
     assert 50_000 < seen["halftone_upload_bytes_total", ()] - before < 52_000
     assert seen["halftone_bus_connected", ()] == 1
     assert seen["halftone_view_lag_messages", (("stream", "EVENTS"),)] >= 0
-    assert {("halftone_outbox_waiting", ()), ("halftone_tasks_failing", ()), ("halftone_requests_denied", ())} <= seen.keys()
+    edge = (("process", "edge"),)
+    assert {("halftone_outbox_waiting", edge), ("halftone_tasks_failing", edge), ("halftone_requests_denied", ())} <= seen.keys()
 
 
 async def test_figures_need_a_token(system: Any) -> None:

@@ -11,7 +11,7 @@ from pydantic import Field, create_model
 
 from contracts.base import Contract, Message
 from contracts.envelope import MESSAGES, Envelope
-from contracts.records import Progress
+from contracts.records import Progress, Vitals
 
 FREE = {
     "AuditEntry.entry": "the envelope of an event, which is itself held to this rule",
@@ -57,7 +57,7 @@ def _open(node: dict[str, Any]) -> bool:
             return kind is None
 
 
-@pytest.mark.parametrize("kind", [*MESSAGES.values(), Progress], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", [*MESSAGES.values(), Progress, Vitals], ids=lambda kind: kind.__name__)
 def test_a_message_holds_no_free_text(kind: type[Contract]) -> None:
     """Each string has a pattern that no name fits, or a closed list of values, unless it is listed here."""
     assert set(free(kind)) <= FREE.keys()
