@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, Field, create_model
 
-from contracts.generate import breaking, models, schema
+from contracts.breaking import breaking
+from contracts.generate import models, schema
 
 
 class Cat(BaseModel):
