@@ -58,6 +58,7 @@ class Figures:
         self._since = time.time()
         self._asked = -ASK_EVERY
         self._processes: dict[str, _Heard] = {}
+        self._known: set[Actor] = set()
         self._registry = registry = CollectorRegistry()
         self._visible = Histogram(
             "halftone_job_visible_seconds",
@@ -76,7 +77,7 @@ class Figures:
         self._again = Gauge("halftone_queue_redelivered", "Of those in flight, delivered more than once", ["durable"], registry=registry)
         self._dead = Gauge("halftone_dead_letters", "Messages in DEAD", registry=registry)
         self._alive = Gauge("halftone_processes", "Processes of an actor that were heard of lately", ["process"], registry=registry)
-        self._starts = Counter("halftone_process_starts", "Processes of an actor that began", ["process"], registry=registry)
+        self._restarts = Counter("halftone_process_restarts", "Processes that followed or joined another", ["process"], registry=registry)
         self._backlog = Gauge("halftone_outbox_waiting", "Messages that the broker has not acknowledged", ["process"], registry=registry)
         self._failing = Gauge("halftone_tasks_failing", "Background tasks that are down", ["process"], registry=registry)
         self._behind = Gauge("halftone_audit_lag_events", "Events that the audit log does not hold yet", registry=registry)
@@ -123,17 +124,14 @@ class Figures:
         self.heard(vitals)
 
     def heard(self, vitals: Vitals) -> None:
-        """Take in what a process says. What it counted before this edge began, or while nobody here listened to it, is not counted."""
-        before = self._processes.get(vitals.instance)
+        """Take in what a process says of itself: what it has counted since it last did, or, at first, since it began."""
+        actor, before = vitals.actor, self._processes.get(vitals.instance)
         self._processes[vitals.instance] = _Heard(vitals, time.monotonic())
-        started, lost = (before.vitals.workers_started, before.vitals.workers_lost) if before else (0, 0)
-        if before is None:
-            if vitals.since < self._since * 1000:
-                started, lost = vitals.workers_started, vitals.workers_lost
-            else:
-                self._starts.labels(vitals.actor).inc()
-        self._workers.labels(vitals.actor).inc(max(0, vitals.workers_started - started))
-        self._lost.labels(vitals.actor).inc(max(0, vitals.workers_lost - lost))
+        # Of an actor that was never heard of there is no sample: a scraper takes one of zero for a restart of the edge.
+        self._restarts.labels(actor).inc(before is None and actor in self._known)
+        self._known.add(actor)
+        self._workers.labels(actor).inc(vitals.workers_started - (before.vitals.workers_started if before else 0))
+        self._lost.labels(actor).inc(vitals.workers_lost - (before.vitals.workers_lost if before else 0))
 
     async def text(self) -> bytes:
         """Every figure, in the text that Prometheus reads."""

@@ -58,8 +58,7 @@ class Vitals(Contract):
     """How one process of an actor does; sent on core NATS every few seconds, where losing one loses nothing."""
 
     actor: Actor
-    instance: str = Field(pattern=r"^[0-9a-f]{16}$", description="made anew by each process")
-    since: int = Field(ge=0, description="when the process began, in ms since 1970; what follows is counted from then on")
+    instance: str = Field(pattern=r"^[0-9a-f]{16}$", description="made anew by each process: what it counts begins with it")
     outbox_waiting: int = Field(ge=0, description="messages that the broker has not acknowledged yet")
     tasks_failing: int = Field(ge=0, description="background tasks that are down")
     behind: int | None = Field(default=None, ge=0, description="events that the audit log does not hold yet; of the auditor alone")

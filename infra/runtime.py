@@ -22,7 +22,7 @@ from contracts.jobs import Actor
 from contracts.records import Vitals
 from infra.bus.connection import connect
 from infra.bus.relay import Relay
-from infra.database.store import Store, now_ms
+from infra.database.store import Store
 from infra.home import BusAccess, Home
 from infra.objects import Objects
 from infra.settings import Settings
@@ -47,8 +47,6 @@ class Tally:
     """What a process counts of itself, for whoever watches the system."""
 
     instance: str = field(default_factory=lambda: secrets.token_hex(8))
-    since: int = field(default_factory=now_ms)
-    """ms since 1970"""
     workers_started: int = 0
     workers_lost: int = 0
     behind: Callable[[], int] | None = None
@@ -116,7 +114,6 @@ class Runtime:
         return Vitals(
             actor=actor,
             instance=tally.instance,
-            since=tally.since,
             outbox_waiting=self.relay.backlog,
             tasks_failing=len(self.failing),
             behind=None if tally.behind is None else tally.behind(),

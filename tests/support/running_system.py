@@ -26,13 +26,18 @@ PATIENCE_SECONDS = 180.0
 class System:
     """Broker, actors and edge on one home."""
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
+    def __init__(self, home: Path, **environment: str) -> None:
+        self.home, self._environment = home, environment
+        self.errors = home.parent / f"{home.name}-errors.log"
+        """What is written to standard error."""
 
     def start(self) -> None:
-        environment = os.environ | {"HALFTONE_HOME": str(self.home), "HALFTONE_PORT": "0"}
+        environment = os.environ | {"HALFTONE_HOME": str(self.home), "HALFTONE_PORT": "0"} | self._environment
         environment.pop("HALFTONE_ADMIN_TOKEN", None)
-        self.process = subprocess.Popen([sys.executable, "-m", "infra"], env=environment, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
+        with self.errors.open("ab") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "infra"], env=environment, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=REPOSITORY
+            )
         self.said: list[str] = []
         assert self.process.stdout is not None
         for line in self.process.stdout:
@@ -40,7 +45,7 @@ class System:
             if "Ctrl-C" in line:
                 break
         else:
-            raise AssertionError(f"the system did not start: {self.said}")
+            raise AssertionError(f"the system did not start: {self.said} {self.errors.read_text()}")
         edge = json.loads((self.home / "run" / "edge.json").read_text())
         self.token = (self.home / "admin-token").read_text().strip()
         self.http = httpx.Client(
