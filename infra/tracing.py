@@ -7,8 +7,8 @@ states and codes; what an exception says is never put into one.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
-import secrets
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
@@ -154,13 +154,18 @@ def request(method: str, given: bytes, *, watched: bool = False) -> Iterator[Spa
     parent = said if _TRACEPARENT.fullmatch(said) else None
     opened = _NOTHING if watched else span(method, parent, kind=SpanKind.SERVER, attributes={"http.request.method": method})
     with opened as made:
-        carried = _of(made) or parent or f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+        carried = _of(made) or parent or _new()
         token = _carried.set(carried)
         try:
             with logs.about({"trace": _trace_of(carried)}):
                 yield made
         finally:
             _carried.reset(token)
+
+
+def _new() -> TraceParent:
+    drawn = os.urandom(24).hex()
+    return f"00-{drawn[:32]}-{drawn[32:]}-01"
 
 
 def carried() -> TraceParent | None:

@@ -9,6 +9,7 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from contracts.jobs import Actor
 from infra.bus import connection
 from infra.bus.connection import connect, jetstream
 from infra.bus.topology import EXECUTORS, inbox_prefix
@@ -31,6 +32,7 @@ PLACES = {
     "dead": "halftone.dead.m",
     "progress": f"halftone.progress.{JOB}",
     "cancel-now": f"halftone.cancel.{JOB}",
+    **{f"vitals-{actor}": f"halftone.vitals.{actor}" for actor in Actor},
     "stored": f"halftone.stored.evt.job.{JOB}.completed",
     "create-consumer": "$JS.API.CONSUMER.CREATE.EVENTS.x",
     "create-durable": "$JS.API.CONSUMER.DURABLE.CREATE.EVENTS.x",
@@ -45,6 +47,9 @@ PLACES = {
     "repaired": "halftone.evt.bus.edge.repaired",
     "settled": "halftone.evt.letter.x.settled",
     "read-commands": "$JS.API.STREAM.MSG.GET.COMMANDS",
+    "look-queue": "$JS.API.CONSUMER.INFO.COMMANDS.ingestor-ctl",
+    "look-subscriber": "$JS.API.CONSUMER.INFO.EVENTS.subscriber-default",
+    "look-dead": "$JS.API.STREAM.INFO.DEAD",
     "fetch-keeper": "$JS.API.CONSUMER.MSG.NEXT.EVENTS.budget_keeper-events",
     "fetch-synthesizer": "$JS.API.CONSUMER.MSG.NEXT.COMMANDS.synthesizer-run",
     "fetch-subscriber": "$JS.API.CONSUMER.MSG.NEXT.EVENTS.subscriber-default",
@@ -57,13 +62,13 @@ READ_BACK = {"read-events", "read-dead", "see-commands", "repaired", "dead"}
 READ_LOG = {"read-audit"} | READ_BACK
 EXECUTES = {"job", "dataset", "progress", "cancel-now", "reserve"} | READ_BACK
 MAY_PUBLISH: dict[str, set[str]] = {
-    "edge": {"run", "ingest", "cancel", "reserve", "set_limit", "job", "dataset", "settled"} | READ_LOG,
-    "subscriber": {"fetch-subscriber", "ack-subscriber"},
-    "budget_keeper": {"budget", "run", "ingest", "fetch-keeper", "ack-keeper"} | READ_BACK,
-    "auditor": {"entries"} | READ_LOG,
-    "ingestor": EXECUTES,
-    "synthesizer": EXECUTES | {"mechanism", "fetch-synthesizer"},
-    "evaluator": EXECUTES,
+    "edge": {"run", "ingest", "cancel", "reserve", "set_limit", "job", "dataset", "settled", "look-queue"} | READ_LOG,
+    "subscriber": {"fetch-subscriber", "ack-subscriber", "look-subscriber"},
+    "budget_keeper": {"budget", "run", "ingest", "fetch-keeper", "ack-keeper", "vitals-budget_keeper"} | READ_BACK,
+    "auditor": {"entries", "vitals-auditor"} | READ_LOG,
+    "ingestor": EXECUTES | {"vitals-ingestor", "look-queue"},
+    "synthesizer": EXECUTES | {"mechanism", "fetch-synthesizer", "vitals-synthesizer"},
+    "evaluator": EXECUTES | {"vitals-evaluator"},
 }
 HEARS = {
     "stored-events": "halftone.stored.evt.>",
@@ -71,6 +76,7 @@ HEARS = {
     "stored-dead": "halftone.stored.dead.>",
     "progress": "halftone.progress.*",
     "cancel-now": "halftone.cancel.*",
+    "vitals": "halftone.vitals.*",
     "events": "halftone.evt.>",
     "commands": "halftone.cmd.>",
     "everything": ">",
@@ -78,7 +84,7 @@ HEARS = {
     "the broker's advice": "$JS.EVENT.>",
 }
 MAY_HEAR: dict[str, set[str]] = {
-    "edge": {"stored-events", "stored-audit", "stored-dead", "progress"},
+    "edge": {"stored-events", "stored-audit", "stored-dead", "progress", "vitals"},
     "subscriber": {"events", "stored-events"},
     "budget_keeper": set(),
     "auditor": {"stored-events"},

@@ -196,10 +196,10 @@ def test_figures_tell_of_every_process_queue_and_end(watched: Watched) -> None:
         return seen if told else None
 
     seen = eventually(settled)
-    assert seen["halftone_job_seconds_count", ("synthesize", "completed")] == 1
-    assert seen["halftone_job_seconds_sum", ("synthesize", "completed")] in {1, 5, 15, 60}
-    assert seen["halftone_job_seconds_count", ("synthesize", "refused")] == 1
-    assert seen["halftone_job_seconds_count", ("ingest", "failed")] == 3
+    assert seen["halftone_job_seconds_count", ("completed", "synthesize")] == 1
+    assert seen["halftone_job_seconds_sum", ("completed", "synthesize")] in {1, 5, 15, 60}
+    assert seen["halftone_job_seconds_count", ("refused", "synthesize")] == 1
+    assert seen["halftone_job_seconds_count", ("failed", "ingest")] == 3
     assert seen["halftone_job_visible_seconds_count", ("noop",)] == 1
     assert seen["halftone_budget_refusals_total", ("budget-exhausted",)] == 1
     assert seen["halftone_dead_letters", ()] == 0
