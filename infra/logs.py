@@ -6,6 +6,7 @@ What an exception says may quote what it choked on, and what a library says may 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import sqlite3
 import sys
@@ -50,7 +51,7 @@ def configure(level: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _exception,
-            structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(default=_unknown),
+            *((_spread, structlog.dev.ConsoleRenderer()) if terminal else (structlog.processors.JSONRenderer(default=_unknown),)),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
@@ -83,6 +84,12 @@ def _exception(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> Mu
             current = sys.exc_info()[1]
             if current is not None:
                 line["exception"] = told(current)
+    return line
+
+
+def _spread(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if "exception" in line:
+        line["exception"] = json.dumps(line["exception"], indent=1)
     return line
 
 
