@@ -88,9 +88,10 @@ def _exception(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> Mu
 
 
 def _spread(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    if "exception" in line:
-        line["exception"] = json.dumps(line["exception"], indent=1)
-    return line
+    shown: dict[str, Any] = json.loads(json.dumps(line, default=_unknown))
+    if "exception" in shown:
+        shown["exception"] = json.dumps(shown["exception"], indent=1)
+    return shown
 
 
 def told(error: BaseException) -> dict[str, Any]:
