@@ -151,10 +151,16 @@ WORKER = "import infra.work.worker as w; w.main()"
 
 def test_a_worker_that_breaks_says_so_without_its_task() -> None:
     """What it cannot read is not quoted."""
-    done = subprocess.run([sys.executable, "-c", WORKER], input=f'{{"entry": "{VALUE}"}}\n', capture_output=True, text=True, check=False)
-    (line,) = said(done.stderr)
+    with subprocess.Popen([sys.executable, "-c", WORKER], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as worker:
+        assert worker.stdin is not None
+        assert worker.stderr is not None
+        # Held open: a worker whose executor is gone ends without a word.
+        worker.stdin.write(f'{{"entry": "{VALUE}"}}\n')
+        worker.stdin.flush()
+        errors = worker.stderr.read()
+    (line,) = said(errors)
     assert (line["event"], line["exception"]["type"]) == ("process.broke", "pydantic_core._pydantic_core.ValidationError")
-    assert VALUE not in done.stderr
+    assert VALUE not in errors
 
 
 def test_a_request_without_a_trace_gets_one_and_a_malformed_one_is_not_taken() -> None:

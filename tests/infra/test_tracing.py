@@ -31,7 +31,8 @@ async def test_without_a_collector_a_message_is_handled_as_it_came() -> None:
 
 def test_without_a_collector_nothing_that_sends_spans_is_imported() -> None:
     """Idle memory and start-up are those of a system that cannot send any."""
-    probe = "import sys, infra.supervisor, api.server, infra.work.worker; print([m for m in sys.modules if 'opentelemetry.sdk' in m or 'protobuf' in m])"
+    imports = "import sys, infra.supervisor, api.server, infra.work.worker"
+    probe = f"{imports}; print([m for m in sys.modules if 'opentelemetry.sdk' in m or 'protobuf' in m])"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True, cwd=REPOSITORY)
     assert done.stdout.strip() == "[]"
 
@@ -64,13 +65,14 @@ def test_a_collector_that_is_away_does_not_hold_a_process_up() -> None:
 
 def test_a_system_without_the_extra_says_what_is_missing(tmp_path: Path) -> None:
     """And does not start: spans that somebody waits for would never come."""
-    hidden = "import sys; sys.modules['opentelemetry.exporter.otlp.proto.http.trace_exporter'] = None; import infra.supervisor as s; sys.exit(s.main())"
+    hidden = "import sys; sys.modules['opentelemetry.exporter.otlp.proto.http.trace_exporter'] = None"
+    started = f"{hidden}; import infra.supervisor as s; sys.exit(s.main())"
     environment = {
         "HALFTONE_HOME": str(tmp_path / "home"),
         "HALFTONE_OTLP_ENDPOINT": "http://127.0.0.1:4318",
         "PYTHONPATH": ":".join(sys.path),
     }
-    done = subprocess.run([sys.executable, "-c", hidden], env=environment, capture_output=True, text=True, check=False, cwd=REPOSITORY)
+    done = subprocess.run([sys.executable, "-c", started], env=environment, capture_output=True, text=True, check=False, cwd=REPOSITORY)
     assert done.returncode == 1
     assert "halftone-data[otel]" in done.stderr
     assert not (tmp_path / "home").exists()
