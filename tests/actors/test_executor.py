@@ -98,6 +98,7 @@ async def test_a_worker_that_dies_again_and_again_is_given_up(start: Start) -> N
     *started, failed = await bench.outbox()
     assert [type(event) for event in started] == [JobStarted] * LOST_AT_MOST
     assert failed == JobFailed(job=run_of(asked).job, attempt=LOST_AT_MOST, code="worker-lost")
+    assert (bench.runtime.tally.workers_started, bench.runtime.tally.workers_lost) == (LOST_AT_MOST, LOST_AT_MOST)
     assert bench.objects() == set()
 
 
