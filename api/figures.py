@@ -75,7 +75,6 @@ class Figures:
         self._waiting = Gauge("halftone_queue_waiting", "Messages that wait for their actor", ["durable"], registry=registry)
         self._in_flight = Gauge("halftone_queue_in_flight", "Messages that an actor works on", ["durable"], registry=registry)
         self._again = Gauge("halftone_queue_redelivered", "Of those in flight, delivered more than once", ["durable"], registry=registry)
-        self._dead = Gauge("halftone_dead_letters", "Messages in DEAD", registry=registry)
         self._alive = Gauge("halftone_processes", "Processes of an actor that were heard of lately", ["process"], registry=registry)
         self._restarts = Counter("halftone_process_restarts", "Processes that followed or joined another", ["process"], registry=registry)
         self._backlog = Gauge("halftone_outbox_waiting", "Messages that the broker has not acknowledged", ["process"], registry=registry)
@@ -164,12 +163,10 @@ class Figures:
         """Ask the broker how long queues are; where it does not answer, nothing is told of them."""
         for gauge in (self._waiting, self._in_flight, self._again):
             gauge.clear()
-        self._dead.set(UNKNOWN)
         if not self._client.is_connected:
             return
         try:
             infos = await asyncio.gather(*(self._js.consumer_info(durable.stream, durable.name) for durable in OWN_DURABLES))
-            self._dead.set((await self._js.stream_info(subjects.DEAD)).state.messages)
         except (NatsError, APIError, TimeoutError, OSError) as error:
             log.info("figures.broker_away", error=type(error).__name__)
             return
