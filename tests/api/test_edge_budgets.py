@@ -28,7 +28,7 @@ async def limited(system: Any, account: str, entry: int = 1, spent: Cost = NOTHI
 
 async def test_setting_a_budget_answers_once_the_keeper_has_set_it(system: Any) -> None:
     """The command states what the client stated, to the unit; the answer is the budget as it then is."""
-    dataset = (await system.upload())["dataset"]
+    dataset = await system.ready(attested=False)
     account = await account_of(system, dataset)
     asked = asyncio.create_task(system.http.put(f"/v1/budgets/{dataset}", json={"epsilon": 3, "delta": 1e-9}))
     (command,) = await system.sent(account + '", "epsilon')
@@ -43,7 +43,7 @@ async def test_setting_a_budget_answers_once_the_keeper_has_set_it(system: Any) 
 
 async def test_a_keeper_that_is_away_is_no_reason_to_wait_for_ever(system: Any) -> None:
     """202: the limit will be set; the answer shows the budget as it is."""
-    dataset = (await system.upload())["dataset"]
+    dataset = await system.ready(attested=False)
     answer = await system.http.put(f"/v1/budgets/{dataset}", json={"epsilon": 1})
     assert (answer.status_code, answer.json()["limit"]) == (202, None)
 

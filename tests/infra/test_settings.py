@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -29,14 +30,22 @@ def test_every_setting_has_its_environment_variable(monkeypatch: pytest.MonkeyPa
         "max_table_bytes": "5",
         "max_columns": "6",
         "read_paths": "/data:/more",
-        "metrics_open": "True",
+        "sql_sources": '{"crm": "sqlite:////data/x.db"}',
+        "object_sources": '{"lake": "s3://bucket/people"}',
+        "sql_seconds": "7",
+        "metrics_open": "true",
         "log_level": "debug",
     }
     assert set(given) == set(Settings.model_fields)
     for name, value in given.items():
         monkeypatch.setenv(f"HALFTONE_{name.upper()}", value)
     read = Settings.load()
-    assert {name: str(getattr(read, name)) for name in given} == given
+    assert {name: shown(getattr(read, name)) for name in given} == given
+
+
+def shown(value: object) -> str:
+    """A value as its variable holds it."""
+    return str(value) if isinstance(value, str | Path) else json.dumps(value, default=lambda store: store.url)
 
 
 def test_what_is_given_wins_and_what_is_not_given_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
