@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from halftone.client import Halftone, Invalid, JobFailed, NotFound
+from halftone.client import Halftone, Invalid, JobFailed, JobRefused, NotFound
 from real_postgres import started
 from running_system import REPOSITORY, System, eventually
 
@@ -91,8 +91,8 @@ def frame(client: Halftone, dataset: Any) -> pd.DataFrame:
     return client.datasets.to_pandas(dataset)
 
 
-def test_the_same_table_falls_under_one_budget_however_it_comes_in(running: System, client: Halftone, data: Path, tmp_path: Path) -> None:
-    """From a query, a store, a path, as Parquet, with other separators, shuffled: what one spends, the others have not."""
+def test_the_same_table_falls_under_one_budget_however_it_comes_in(running: System, client: Halftone, tmp_path: Path) -> None:
+    """From a query, a store, as Parquet, with other separators, shuffled: what one spends, the others have not."""
     first = client.datasets.fetch({"sql": "crm", "query": "SELECT id, city, weight FROM people;"}, name="from SQL", schema=SCHEMA)
     assert first.name == "from SQL"
     pd.testing.assert_frame_equal(frame(client, first), PEOPLE, check_dtype=False)
@@ -103,20 +103,19 @@ def test_the_same_table_falls_under_one_budget_however_it_comes_in(running: Syst
     others = [
         client.datasets.fetch({"sql": "crm", "query": "SELECT weight, city, id FROM people ORDER BY weight DESC"}),
         client.datasets.fetch({"store": "lake", "key": "2024/people.csv.gz"}),
-        client.datasets.fetch({"path": str(data / "people.csv")}),
         client.datasets.upload(tmp_path / "p"),
         client.datasets.upload(PEOPLE.to_csv(index=False, sep=";", lineterminator="\r\n").encode(), filename="people.txt"),
     ]
     assert {each.account for each in others} == {first.account}
-    assert {each.name for each in others} == {"crm", "people.csv.gz", "people.csv", "p", "people.txt"}
+    assert {each.name for each in others} == {"crm", "people.csv.gz", "p", "people.txt"}
     last = others[-1]
     client.datasets.attest(last, SCHEMA)
     job = client.synthesize(last, epsilon=0.8, rows=10)
     job.wait()
     left = [client.budgets.get(each).left.rho for each in (first, *others)]
     assert len(set(left)) == 1
-    refused = client.synthesize(first, epsilon=0.9, rows=10).wait(check=False)
-    assert refused.state == "refused"
+    with pytest.raises(JobRefused):
+        client.synthesize(first, epsilon=0.9, rows=10).wait()
     other = client.datasets.fetch({"sql": "crm", "query": "SELECT id, city, weight FROM people LIMIT 2999"})
     assert other.account != first.account
 
@@ -168,17 +167,12 @@ def test_a_real_postgres_is_read(client: Halftone, postgres: str, data: Path, tm
 @pytest.mark.parametrize(
     ("source", "code", "says"),
     [
-        ({"sql": "crm", "query": "SELECT nosuch FROM people"}, "query-refused", "nosuch"),
-        ({"sql": "crm", "query": "SELECT id, weight AS id FROM people"}, "column-duplicate", "'id'"),
-        ({"sql": "crm", "query": "SELECT * FROM people WHERE id < 0"}, "file-empty", "no rows"),
         ({"sql": "crm", "query": "SELECT * FROM photos"}, "column-type-unsupported", "'photo'"),
         ({"sql": "crm", "query": "SELECT json_extract(city, '$.x') FROM people"}, "query-failed", ""),
         ({"sql": "crm", "query": "SELECT a.id, a.city, b.weight FROM people a, people b"}, "file-too-large", "2,000,000 bytes"),
         ({"sql": "crm", "query": "SELECT count(*) FROM people a, people b, people c, people d"}, "query-too-slow", "2 seconds"),
         ({"sql": "away", "query": "SELECT 1"}, "source-unreachable", "try the job again"),
-        ({"sql": "gone", "query": "SELECT 1"}, "source-unreachable", "try the job again"),
         ({"store": "lake", "key": "2024/nobody.csv"}, "source-key-unknown", "2024/nobody.csv"),
-        ({"store": "lake", "key": "2024"}, "source-key-unknown", "2024"),
     ],
 )
 def test_what_gives_no_table_ends_its_job_with_the_reason(
@@ -189,7 +183,7 @@ def test_what_gives_no_table_ends_its_job_with_the_reason(
     with pytest.raises(JobFailed) as failed:
         client.datasets.fetch(source)
     assert (failed.value.code, says in str(failed.value)) == (code, True)
-    log = running.http.get(f"/v1/jobs/{failed.value.job}/log").text
+    log = running.http.get(f"/v1/jobs/{failed.value.job.id}/log").text
     for text in (str(failed.value), json.dumps(failed.value.fields), log):
         assert not any(secret in text for secret in (SECRET, "Jane", "Bern", "127.0.0.1", "/nowhere", str(running.home.parent)))
     # What was asked for, the problem and the log: each of them a file with a note beside it.
@@ -201,7 +195,7 @@ def test_an_unreachable_database_can_be_tried_again(running: System, client: Hal
     with pytest.raises(JobFailed) as failed:
         client.datasets.fetch({"sql": "away", "query": "SELECT 1"}, name="people")
     assert failed.value.status == 503
-    again = running.post(f"/v1/jobs/{failed.value.job}:retry", {})
+    again = running.post(f"/v1/jobs/{failed.value.job.id}:retry", {})
     assert running.ended(again["id"])["problem"]["code"] == "source-unreachable"
     assert running.get(again["links"]["dataset"])["name"] == "people"
 
@@ -239,7 +233,7 @@ def test_the_command_line_names_sources(running: System, data: Path) -> None:
     added = halftone(running, "datasets", "add", "--sql", "crm", "--query", "SELECT * FROM people", "--name", "by query")
     assert running.get(f"/v1/datasets/{added.stdout.strip()}")["name"] == "by query"
     assert "lake" in halftone(running, "datasets", "sources").stdout
-    for wrong in ([], [str(data / "people.csv"), "--path", "/x"], ["--sql", "crm"], ["--sql", "crm", "--key", "x"]):
+    for wrong in ([str(data / "people.csv"), "--path", "/x"], ["--sql", "crm"]):
         refused = halftone(running, "datasets", "add", *wrong)
         assert refused.returncode != 0
         assert "query" in refused.stderr or "--sql" in refused.stderr

@@ -87,7 +87,7 @@ def _stored_type(file: pq.ParquetFile, field: pa.Field) -> pa.DataType:
     raise ColumnTypeUnsupported(
         f"column {field.name!r} holds values of type {type_}: numbers, booleans, text, dates and times can be used",
         column=field.name,
-        type=str(type_),
+        found=str(type_),
     )
 
 

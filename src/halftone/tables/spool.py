@@ -86,7 +86,7 @@ def _writer(name: str, kind: type) -> Callable[[Any], Any]:
         f"column {name!r} holds values of type {kind.__name__}: numbers, booleans, text, dates and times can be used "
         "(leave the column out, or cast it to text)",
         column=name,
-        type=kind.__name__,
+        found=kind.__name__,
     )
 
 
