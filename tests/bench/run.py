@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("jobs", "synthesis", "views", "merkle", "tracing")
+BENCHMARKS = ("jobs", "edge", "synthesis", "ingest", "views", "merkle", "tracing")
 
 
 def main(chosen: list[str]) -> int:

@@ -30,9 +30,13 @@ class System:
         self.home, self._environment = home, environment
         self.errors = home.parent / f"{home.name}-errors.log"
         """What is written to standard error."""
+        self.shared = home.parent / "shared"
+        """A directory from which it may read."""
 
     def start(self) -> None:
-        environment = os.environ | {"HALFTONE_HOME": str(self.home), "HALFTONE_PORT": "0"} | self._environment
+        self.shared.mkdir(exist_ok=True)
+        own = {"HALFTONE_HOME": str(self.home), "HALFTONE_PORT": "0", "HALFTONE_READ_PATHS": str(self.shared)}
+        environment = os.environ | own | self._environment
         environment.pop("HALFTONE_ADMIN_TOKEN", None)
         with self.errors.open("ab") as errors:
             self.process = subprocess.Popen(

@@ -27,25 +27,35 @@ def test_an_empty_upload_is_refused_at_once(system: System) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "code"),
+    ("content", "code", "fields"),
     [
-        (b"a,b\n", "file-empty"),
-        (gzip.compress(TABLE * 10_000)[:-20], "file-truncated"),
-        (b"\x7fELF\x00\x01\x02" * 100, "file-binary"),
-        (b"PAR1" + b"\x00" * 50, "file-truncated"),
-        (b"a,a\n1,2\n", "column-duplicate"),
-        (b"a,b\n1,2\n3\n", "row-ragged"),
-        (b'a,b\n1,"2\n', "quote-open"),
+        pytest.param(b"a,b\n", "file-empty", {}, id="header only"),
+        pytest.param(gzip.compress(TABLE * 10_000)[:-20], "file-truncated", {}, id="truncated gzip"),
+        pytest.param(b"\x7fELF\x00\x01\x02" * 100, "file-binary", {}, id="binary"),
+        pytest.param(b"PAR1" + b"\x00" * 50, "file-truncated", {}, id="truncated parquet"),
+        pytest.param(b"a,a\n1,2\n", "column-duplicate", {"columns": ["a"]}, id="duplicate column"),
+        pytest.param(b"a,,c\n1,2,3\n", "column-unnamed", {"positions": [2]}, id="column without a name"),
+        pytest.param(b'a,b\n"1\n1",2\n\n3\n', "row-ragged", {"line": 5}, id="ragged row after lines in quotes"),
+        pytest.param(b'a,b\n1,"2\n', "quote-open", {}, id="open quote"),
+        pytest.param(b"a,b\n1,caf\xe9\n2,na\xefve\n", "encoding-unknown", {}, id="an encoding that could be several"),
+        pytest.param(
+            b",".join(b"c%d" % n for n in range(10_000)) + b"\n" + b",".join([b"1"] * 10_000) + b"\n",
+            "too-many-columns",
+            {"columns": 10_000, "limit": 1000},
+            id="ten thousand columns",
+        ),
     ],
-    ids=["header only", "truncated gzip", "binary", "truncated parquet", "duplicate column", "ragged row", "open quote"],
 )
-def test_a_file_that_is_no_table_fails_its_job_and_leaves_nothing(system: System, content: bytes, code: str) -> None:
-    """The job says why, the dataset is failed and takes no jobs, and the upload is gone."""
+def test_a_file_that_is_no_table_fails_its_job_and_leaves_nothing(
+    system: System, content: bytes, code: str, fields: dict[str, Any]
+) -> None:
+    """The job says why and where, the dataset is failed and takes no jobs, and the upload is gone."""
     before = {p.name for p in (system.home / "objects").rglob("obj_*") if p.suffix != ".json"}
     registered = system.upload(content)
     job = system.ended(registered["job"])
     assert (job["state"], job["problem"]["code"]) == ("failed", code)
     assert len(job["problem"]["detail"]) > 20
+    assert {name: job["problem"].get(name) for name in fields} == fields
     failed = system.get(f"/v1/datasets/{registered['dataset']}")
     assert (failed["state"], failed["versions"]) == ("failed", [])
     refused = system.post("/v1/jobs", {"kind": "synthesize", "dataset": registered["dataset"], "epsilon": 1.0}, expect=409)

@@ -88,6 +88,11 @@ def test_the_budgets_no_has_a_code_of_its_own(system: System, numbers: str) -> N
         (("synthesize", "numbers"), 2, "--epsilon"),
         (("synthesize", "numbers", "--epsilon", "-1"), 1, "above 0"),
         (("datasets", "add", "/nowhere.csv"), 1, "There is no file"),
+        (("datasets", "add", "/etc/passwd", "--on-server"), 1, "HALFTONE_READ_PATHS"),
+        (("datasets", "keep", "numbers"), 2, "--for-good"),
+        (("tokens", "issue", "x", "--role", "king"), 1, "'curator'"),
+        (("tokens", "revoke", "tok_" + "0" * 32), 4, "There is no token"),
+        (("completion", "tcsh"), 2, "'bash'"),
         (("jobs", "--url", "http://127.0.0.1:1", "--token", "x"), 1, "halftone up"),
         (("jobs", "--url", "http://127.0.0.1:1"), 1, "HALFTONE_TOKEN"),
     ],
@@ -105,6 +110,40 @@ def test_a_file_that_is_no_table_names_the_line(system: System, tmp_path: Path) 
     done = halftone(system, "datasets", "add", str(tmp_path / "ragged.csv"), code=1)
     assert "line 3" in done.stderr
     assert "(row-ragged)" in done.stderr
+
+
+def test_a_token_given_out_opens_what_its_role_allows(system: System, numbers: str) -> None:
+    """The token alone is written; in a script it is the next command's. Revoked, it opens nothing."""
+    issued = halftone(system, "tokens", "issue", "Ada", "--role", "reader", "--days", "1")
+    token, name = issued.stdout.strip(), issued.stderr.split(",")[0]
+    assert numbers in halftone(system, "datasets", "list", HALFTONE_TOKEN=token).stdout
+    assert "raw.read" in halftone(system, "datasets", "head", "numbers", HALFTONE_TOKEN=token, code=1).stderr
+    halftone(system, "tokens", "revoke", name)
+    assert "revoked" in halftone(system, "datasets", "list", HALFTONE_TOKEN=token, code=1).stderr
+    (line,) = [line for line in halftone(system, "tokens", "list").stdout.splitlines() if line.startswith(name)]
+    assert token not in line
+
+
+def test_a_dataset_is_kept_for_as_long_as_is_said(system: System, numbers: str) -> None:
+    """And for good again."""
+    assert json.loads(halftone(system, "datasets", "keep", "numbers", "--days", "30", "--json").stdout)["retention_days"] == 30
+    assert json.loads(halftone(system, "datasets", "keep", "numbers", "--for-good", "--json").stdout)["retention_days"] is None
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_commands(shell: str) -> None:
+    """What the command writes asks us back, and we answer."""
+    script = halftone(None, "completion", shell).stdout
+    assert "_HALFTONE_COMPLETE=complete_" + shell in script
+    asked = {
+        "_TYPER_COMPLETE_ARGS": "halftone tok",
+        "COMP_WORDS": "halftone tok",
+        "COMP_CWORD": "1",
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+    }
+    program = [sys.executable, "-c", "import sys; sys.argv = ['halftone']; from infra.cli import main; main()"]
+    around = environment(None, _HALFTONE_COMPLETE=f"complete_{shell}", **asked)
+    assert "tokens" in subprocess.run(program, env=around, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS).stdout
 
 
 def test_a_pipe_gets_bare_lines_and_json_on_demand(system: System, numbers: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from halftone.client import AsyncHalftone, Conflict, Gone, Halftone, JobFailed, JobRefused, NotFound, Unauthorized
-from running_system import System
+from halftone.client import AsyncHalftone, Conflict, Forbidden, Gone, Halftone, JobFailed, JobRefused, NotFound, Unauthorized
+from running_system import System, eventually
 
 SCHEMA = {"columns": [{"name": name, "type": "integer", "minimum": 0, "maximum": 9} for name in "ab"]}
 
@@ -80,3 +81,47 @@ async def test_many_waits_at_once_share_a_loop(system: System) -> None:
         assert told == ["accepted", "started", "completed"]
         listed = [view.id async for view in client.jobs.list(kind="noop", limit=8)]
         assert {job.id for job in jobs} == set(listed)
+
+
+def test_a_token_is_issued_used_and_revoked(client: Halftone) -> None:
+    """Who holds one is told apart, may do what the role allows, and nothing once it is revoked."""
+    expires = dt.datetime.now(dt.UTC) + dt.timedelta(days=1)
+    issued = client.tokens.issue("a script", "reader", expires=expires)
+    assert issued.expires is not None
+    assert abs(dt.datetime.fromisoformat(issued.expires) - expires) < dt.timedelta(seconds=1)
+    with Halftone(client.url, issued.token) as reader:
+        assert isinstance(list(reader.datasets.list(limit=1)), list)
+        with pytest.raises(Forbidden):
+            reader.tokens.issue("mine", "administrator")
+        client.tokens.revoke(issued)
+        with pytest.raises(Unauthorized) as caught:
+            list(reader.datasets.list())
+    assert caught.value.code == "token-revoked"
+    assert next(view for view in client.tokens.list() if view.id == issued.id).revoked is not None
+
+
+def test_who_sees_raw_figures_is_in_the_ledger(client: Halftone) -> None:
+    """Rows, profile and draft of a real table are entered as observed, at no cost, once for each who looks."""
+    dataset = client.datasets.upload(pa.table({"a": [n % 10 for n in range(50)], "b": [n % 3 for n in range(50)]}))
+    for _ in range(2):
+        client.datasets.profile(dataset)
+        client.datasets.sample(dataset, rows=1)
+        client.datasets.draft_schema(dataset)
+
+    def entered() -> list[str | None]:
+        return sorted(str(entry.step) for entry in client.budgets.entries(dataset) if entry.kind == "observed")
+
+    eventually(lambda: len(entered()) == 3)
+    assert entered() == ["draft", "profile", "sample"]
+    assert all(entry.cost is not None and entry.cost.rho == 0 for entry in client.budgets.entries(dataset))
+
+
+def test_a_file_of_the_servers_is_fetched(client: Halftone, system: System) -> None:
+    """By its path, where a setting opens it; another is refused, whether it is there or not."""
+    (system.shared / "people.csv").write_text("a;b\n1;2\n")
+    job = client.datasets.begin_fetch({"path": str(system.shared / "people.csv")}, name="fetched", read={"delimiter": ";"}).wait()
+    assert client.datasets.table(job.dataset or "").to_pydict() == {"a": [1], "b": [2]}
+    for path in ("/etc/passwd", "/nowhere"):
+        with pytest.raises(Forbidden) as caught:
+            client.datasets.begin_fetch({"path": path})
+        assert caught.value.code == "source-not-allowed"

@@ -80,6 +80,12 @@ def test_whole_numbers_mix_with_decimals(tmp_path: Path) -> None:
     assert read(tmp_path, "a,b\n1,x\n2.5,x\ninf,x\n")["a"] == [1.0, 2.5, math.inf]
 
 
+@pytest.mark.parametrize("infinite", ["inf", "-inf", "Infinity", "-Infinity"])
+def test_infinity_is_a_number_and_no_missing_value(tmp_path: Path, infinite: str) -> None:
+    """NaN says that nothing is known, and is missing (below); infinity is kept, for the schema's bounds to deal with."""
+    assert read(tmp_path, f"a,b\n1.5,x\n{infinite},x\nnan,x\n")["a"] == [1.5, float(infinite), None]
+
+
 def test_the_last_row_decides_as_much_as_the_first(tmp_path: Path) -> None:
     """A value far beyond the first block widens its column's type, and nothing written before is lost or changed."""
     rows = 5_000

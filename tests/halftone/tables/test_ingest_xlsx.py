@@ -135,6 +135,21 @@ def test_headers_that_are_not_sound(tmp_path: Path, values: list[list[Any]], cod
     assert caught.value.code == code
 
 
+def test_a_workbook_that_unpacks_to_more_than_is_allowed(tmp_path: Path) -> None:
+    """A workbook is a ZIP archive: what it says that it unpacks to is added up before anything of it is unpacked."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(workbook(rows(["a"], ["x"])))) as plain, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as bomb:
+        for name in plain.namelist():
+            bomb.writestr(name, plain.read(name).replace(b">x<", b">" + b"x" * 5_000_000 + b"<"))
+    assert len(packed.getvalue()) < 50_000
+    source = tmp_path / "bomb.xlsx"
+    source.write_bytes(packed.getvalue())
+    with pytest.raises(errors.FileTooLarge) as caught:
+        ingest(source, tmp_path / "out.parquet", limits=Limits(data_bytes=1_000_000))
+    assert caught.value.fields == {"limit": 1_000_000}
+    assert [path.name for path in tmp_path.iterdir()] == ["bomb.xlsx"]
+
+
 def test_a_sheet_without_header(tmp_path: Path) -> None:
     """Columns are numbered if the first row is a row."""
     assert read(tmp_path, workbook(rows([1, "x"])), header=False)[1] == {"column_1": [1], "column_2": ["x"]}
