@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,9 @@ _ENOUGH = 10
 """Distinct values that say what a list is without the column's name."""
 _MOST_CATEGORIES = 300
 _REPEATED = 0.05
+_NEARLY = 0.5
+_FORMS = {"numbers": r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$", "dates": r"^\d{4}-\d{2}-\d{2}([T ].*)?$"}
+"""What text may be for the most part, and would be as a whole if all of it were."""
 _ATTEST = "read off the data: attest it only if it is public knowledge, or set what is"
 _POSTCODE = Hints("zip", "zip code", "zipcode", "postcode", "postal code", "plz", "code postal", "post code", "postal")
 _IDENTIFIER = Hints("id", "identifier", "key", "uuid", "guid", "code", "number", "no", "nr", "index", "ref", "reference", "hash")
@@ -64,6 +68,8 @@ def draft_column(column: Evidence) -> ColumnDraft:
 
 def _type_guess(column: Evidence, schema: ColumnSchema) -> Guess:
     unchanged = schema.type is column.type
+    if schema.pii is None and (mixed := _nearly(column, schema.type)):
+        return Guess(column=column.name, about="type", value=str(schema.type), taken_from=(VALUES,), confidence="unsure", check=mixed)
     return Guess(
         column=column.name,
         about="type",
@@ -74,6 +80,18 @@ def _type_guess(column: Evidence, schema: ColumnSchema) -> Guess:
         if unchanged
         else f"that it is right to treat stored {column.type} values as {schema.type}",
     )
+
+
+def _nearly(column: Evidence, drafted: ColumnType) -> str | None:
+    """What to check of text most of which would be something else, were it not for a few values."""
+    if column.type is not ColumnType.TEXT:
+        return None
+    for what, form in _FORMS.items():
+        share = pc.mean(pc.match_substring_regex(pc.utf8_trim_whitespace(column.sample), form)).as_py() or 0.0
+        if _NEARLY <= share < 1:
+            rest = "; correct the others in the file (separators of thousands, units, words for missing) to have a column of them"
+            return f"that it is {drafted}: {math.floor(share * 100)}% of the values sampled are {what}{rest}"
+    return None
 
 
 def _personal(draft: ColumnDraft) -> bool:

@@ -175,3 +175,23 @@ def test_a_draft_is_json_and_holds_no_guess_without_a_source() -> None:
     assert [each["name"] for each in shown["schema"]["columns"]] == ["country", "n", "empty"]
     assert {each["column"] for each in shown["guesses"]} == {"country", "n", "empty"}
     assert all(each["check"] and (each["taken_from"] or each["column"] == "empty") for each in shown["guesses"])
+
+
+@pytest.mark.parametrize(
+    ("ordinary", "odd", "what"),
+    [("{}.50", "84'500.00", "it is text: 97% of the values sampled are numbers"), ("20{:02}-01-02", "soon", "it is categorical: 97%")],
+)
+def test_text_that_is_nearly_something_else_is_pointed_out(ordinary: str, odd: str, what: str) -> None:
+    """A few values that do not read as numbers make a column text: the draft says so, with how many do, and quotes none."""
+    values = [odd if n % 40 == 0 else ordinary.format(n if "." in ordinary else n % 28) for n in range(ROWS)]
+    drafted = draft(pa.table({"income": [f"{value} " for value in values]}))
+    (guess,) = [guess for guess in drafted.guesses if guess.about == "type"]
+    assert guess.confidence == "unsure"
+    assert what in guess.check
+    assert odd not in guess.check
+
+
+def test_text_that_is_text_is_certain() -> None:
+    """Nothing is pointed out where nothing reads as a number."""
+    drafted = draft(pa.table({"remark": [f"remark {n}" for n in range(ROWS)]}))
+    assert [guess.confidence for guess in drafted.guesses if guess.about == "type"] == ["certain"]
