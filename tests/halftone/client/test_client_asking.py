@@ -60,9 +60,13 @@ def test_patience_ends() -> None:
     assert 2.0 < sum(play.slept) <= 4.0
 
 
-def test_a_busy_server_is_asked_again_when_it_says() -> None:
+FULL = Answer(429, {"retry-after": "2"}, b'{"code": "too-many-jobs", "detail": "There are too many.", "title": "Too many"}')
+
+
+@pytest.mark.parametrize("busy", [BUSY, FULL], ids=["away", "full"])
+def test_a_busy_server_is_asked_again_when_it_says(busy: Answer) -> None:
     """Retry-After is heeded."""
-    play = Play([BUSY, DONE])
+    play = Play([busy, DONE])
     assert play.run(ask(play.core, get("/v1/jobs"))) == DONE
     assert play.slept == [2.0]
 
