@@ -88,7 +88,7 @@ def test_the_budgets_no_has_a_code_of_its_own(system: System, numbers: str) -> N
         (("synthesize", "numbers"), 2, "--epsilon"),
         (("synthesize", "numbers", "--epsilon", "-1"), 1, "above 0"),
         (("datasets", "add", "/nowhere.csv"), 1, "There is no file"),
-        (("datasets", "add", "/etc/passwd", "--on-server"), 1, "HALFTONE_READ_PATHS"),
+        (("datasets", "add", "--path", "/etc/passwd"), 1, "HALFTONE_READ_PATHS"),
         (("datasets", "keep", "numbers"), 2, "--for-good"),
         (("tokens", "issue", "x", "--role", "king"), 1, "'curator'"),
         (("tokens", "revoke", "tok_" + "0" * 32), 4, "There is no token"),
