@@ -7,56 +7,63 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
+import fcntl
 import json
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import structlog
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from nats.errors import Error as NatsError
 from pydantic import ValidationError
 from sqlalchemy import Column, Integer, LargeBinary, MetaData, Table, Text, bindparam, func, select
 from sqlalchemy.dialects.sqlite import insert
 
+from actors.log_keys import ORIGIN, SigningKeys
+from actors.log_witness import NotDelivered, Witness
 from contracts import subjects
 from contracts.envelope import Context, Envelope
+from contracts.events import KeyRotated
 from contracts.ids import SYSTEM, derived_message_id
 from contracts.jobs import Actor
 from contracts.records import AuditAppended, AuditEntry, CheckpointSigned, DeadLetter
 from halftone.merkle import (
     EMPTY_ROOT,
+    MOST_ENTRY_BYTES,
     CanonicalError,
     Checkpoint,
+    Keys,
+    LogError,
+    VerifierKey,
     appended,
     canonical,
-    dump_key,
-    generate_key,
     leaf_hash,
-    load_key,
     root,
     sign_checkpoint,
-    verifier_key,
-    verify_checkpoint,
+    verify_rotation,
 )
 from infra import tracing
-from infra.bus.tail import PositionLost, Stored, Tail
+from infra.bus.tail import AGAIN_AFTER, PositionLost, Stored, Tail, last_message
 from infra.database.positions import read_position, write_position
 from infra.database.prepared import Prepared
 from infra.database.store import Transaction
-from infra.home import Home, write_secret
+from infra.home import write_secret
 from infra.runtime import Runtime, running
 from infra.settings import Settings
 
 log = structlog.get_logger()
 
-ORIGIN = "halftone"
-"""Name of the log and of its key."""
 SIGN_EVERY = 0.25
 """Seconds between two checkpoints while the log grows."""
 GATHER_SECONDS = 0.05
 """How long an event may wait for others, to be logged and announced with them."""
-MOST_UNREADABLE = 64 * 1024
-"""Bytes kept of a message that is no event."""
+MOST_UNREADABLE = 32 * 1024
+"""Bytes kept of a message that is no event, or too long for an entry."""
+LAST_SECONDS = 3.0
+"""How long the last checkpoint may take when the auditor stops."""
+LOOK_FOR_KEY = 1.0
+"""Seconds between two looks for a key that is to follow."""
 ENTRIES_PER_MESSAGE = 100
 ENTRY_BYTES_PER_MESSAGE = 512 * 1024
 
@@ -83,14 +90,22 @@ def tables() -> MetaData:
         Column("idx", Integer, primary_key=True),
         Column("hash", LargeBinary, nullable=False),
     )
+    Table(
+        "checkpoints",
+        metadata,
+        Column("size", Integer, primary_key=True, autoincrement=False, comment="leaves that the note is over"),
+        Column("note", Text, nullable=False, comment="as it was signed and announced"),
+    )
     return metadata
 
 
-_ENTRIES, _NODES = (tables().tables[name] for name in ("entries", "nodes"))
+_ENTRIES, _NODES, _CHECKPOINTS = (tables().tables[name] for name in ("entries", "nodes", "checkpoints"))
 _SIZE = Prepared(select(func.coalesce(func.max(_ENTRIES.c.idx) + 1, 0).label("size")))
 _NODE = Prepared(select(_NODES.c.hash).where((_NODES.c.level == bindparam("at")) & (_NODES.c.idx == bindparam("index"))))
 _KNOWN = Prepared(select(_ENTRIES.c.idx).where(_ENTRIES.c.event == bindparam("id")))
 _ADD_ENTRY, _ADD_NODE = Prepared(insert(_ENTRIES)), Prepared(insert(_NODES))
+_ADD_CHECKPOINT = Prepared(insert(_CHECKPOINTS).on_conflict_do_nothing())
+_LAST_CHECKPOINT = Prepared(select(_CHECKPOINTS).order_by(_CHECKPOINTS.c.size.desc()).limit(1))
 
 
 class Log:
@@ -104,6 +119,19 @@ class Log:
 
     def node(self, level: int, index: int) -> bytes:
         return bytes(_NODE.first(self._connection, at=level, index=index).hash)
+
+    def root(self, size: int) -> bytes:
+        """The root over the first so many leaves."""
+        return root(size, self.node)
+
+    def announced(self) -> str | None:
+        """The note that was signed last."""
+        row = _LAST_CHECKPOINT.first(self._connection)
+        return None if row is None else str(row.note)
+
+    def keep(self, size: int, note: str) -> None:
+        """Keep a note that is about to be announced."""
+        _ADD_CHECKPOINT.run(self._connection, size=size, note=note)
 
     def append(self, envelopes: Sequence[Envelope]) -> list[AuditEntry]:
         """Add the events that are not in the log yet, in order."""
@@ -130,10 +158,13 @@ class Auditor:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._key = signing_key(runtime.home)
-        self._verifier = verifier_key(ORIGIN, self._key.public_key())
+        self._keys = SigningKeys(runtime.home, runtime.settings.signing_key)
         self._checkpoint_file = runtime.home.audit / "checkpoint"
         self._grown = asyncio.Event()
+        self._newest: tuple[int, str] | None = None
+        self.witness = Witness(runtime.settings, lambda: self._newest)
+        self._elsewhere: list[Checkpoint] | None = None
+        """What was signed before by other words than the home's: the broker's and the witness's. None until they were asked."""
 
     async def take_in(self) -> None:
         """Follow the events for ever; a broker that was replaced is read from its start."""
@@ -167,34 +198,108 @@ class Auditor:
             self._grown.set()
 
     async def sign(self) -> None:
-        """Sign a checkpoint whenever the log has grown. Raises LogRolledBack."""
+        """Sign a checkpoint whenever the log has grown, and go over to another key when one is laid ready. Raises LogRolledBack."""
         await self._sign_once()
+        await self._tell_rotations()
         while True:
-            await self._grown.wait()
-            self._grown.clear()
-            await self._sign_once()
-            await asyncio.sleep(SIGN_EVERY)
+            await self._rotate()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_FOR_KEY):
+                    await self._grown.wait()
+            if self._grown.is_set():
+                self._grown.clear()
+                await self._sign_once()
+                await asyncio.sleep(SIGN_EVERY)
+
+    async def finish(self) -> None:
+        """Sign what came in last, and have it delivered: whatever happens to the home now, this is what it held."""
+        try:
+            async with asyncio.timeout(LAST_SECONDS):
+                await self._sign_once()
+                await self.witness.deliver()
+        except (NotDelivered, LogRolledBack, LogError, TimeoutError) as error:
+            log.warning("audit.not_finished", error=type(error).__name__, reason=str(error))
 
     async def _sign_once(self) -> None:
-        before = last_signed(self._checkpoint_file, self._verifier)
+        before = await self._signed_before()
 
-        def change(tx: Transaction) -> str | None:
+        def change(tx: Transaction) -> tuple[int, str] | None:
             held = Log(tx)
-            size = held.size()
-            _require_prefix(before, held, size)
-            if size == before.size:
+            size, own = held.size(), held.announced()
+            known = [*before, *([self._keys.verifying.verify(own, origin=ORIGIN)] if own else [])]
+            for checkpoint in known:
+                _require_prefix(checkpoint, held, size)
+            if own is not None and max(checkpoint.size for checkpoint in known) == size:
+                # A crash may have come between the commit and the file below; the note is the same one.
+                return size, own
+            if size == 0:
                 return None
-            note = sign_checkpoint(Checkpoint(ORIGIN, size, root(size, held.node)), self._key, ORIGIN)
+            note = sign_checkpoint(Checkpoint(ORIGIN, size, held.root(size)), self._keys.key, ORIGIN)
+            held.keep(size, note)
             announcement = _announcement(CheckpointSigned(size=size, note=note), f"checkpoint:{size}")
-            # A crash may have come between this commit and the file below; the note would be the same one.
+            # Another auditor on the same tables may have been faster; the note would be the same one.
             if not tx.has_sent(announcement.id):
                 tx.send(announcement)
-            return note
+            return size, note
 
-        note = await self._runtime.store.write(change)
-        if note is not None:
+        signed = await self._runtime.store.write(change)
+        if signed is not None and signed != self._newest:
             # Kept in a file of its own: a database put back from an older copy is found out by it.
-            await asyncio.to_thread(write_secret, self._checkpoint_file, note)
+            await asyncio.to_thread(self._write, *signed)
+            self._newest = signed
+
+    async def _signed_before(self) -> list[Checkpoint]:
+        """Every checkpoint that is known to be signed, by the file, the broker and the witness."""
+        if self._elsewhere is None:
+            notes = [*await asyncio.to_thread(self.witness.kept), *await self._announced()]
+            self._elsewhere = [self._keys.verifying.verify(note, origin=ORIGIN) for note in notes]
+        file = self._checkpoint_file
+        kept = [self._keys.verifying.verify(file.read_text(), origin=ORIGIN)] if file.exists() else []
+        return [*self._elsewhere, *kept]
+
+    async def _announced(self) -> list[str]:
+        """The newest note on the stream; none where the broker is another, and knows of none. Waits for a broker that is away."""
+        while True:
+            try:
+                body = await last_message(self._runtime.client, subjects.AUDIT, subjects.CHECKPOINTS_ALL)
+            except (NatsError, TimeoutError, OSError) as error:
+                log.info("audit.broker_away", error=type(error).__name__)
+                await asyncio.sleep(AGAIN_AFTER)
+                continue
+            signed = None if body is None else Envelope.load(body).message
+            return [signed.note] if isinstance(signed, CheckpointSigned) else []
+
+    def _write(self, size: int, note: str) -> None:
+        """Keep the newest note; never an older one in its place, should two auditors share a home."""
+        with exclusive(self._checkpoint_file.with_name("lock")):
+            if size >= last_signed(self._checkpoint_file, self._keys.verifying).size:
+                write_secret(self._checkpoint_file, note)
+
+    async def _rotate(self) -> None:
+        new = self._keys.following()
+        if new is None:
+            return
+        await self._sign_once()
+        at = last_signed(self._checkpoint_file, self._keys.verifying)
+        await asyncio.to_thread(self._keys.rotate, at, new)
+        await self._tell_rotations()
+
+    async def _tell_rotations(self) -> None:
+        """Say of each change of keys that it was; again only what a crash kept from being said."""
+        told = []
+        for note in self._keys.rotations:
+            rotation = verify_rotation(note)
+            old, key = (VerifierKey.parse(each).id.hex() for each in (rotation.old, rotation.new))
+            told.append(_announcement(KeyRotated(key=key, before=old, size=rotation.at.size, note=note), f"rotation:{old}:{key}"))
+        await self._runtime.store.write(lambda tx: tx.send(*(each for each in told if not tx.has_sent(each.id))))
+
+
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold a lock against other processes."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _envelope(message: Stored) -> Envelope:
@@ -209,13 +314,19 @@ def _envelope(message: Stored) -> Envelope:
         message_id = derived_message_id(f"unreadable:{subjects.EVENTS}", "audit", message.sequence)
         context = Context(principal=SYSTEM, correlation=message_id)
         return Envelope.wrap(letter, context, source=f"/actors/{Actor.AUDITOR}", message_id=message_id)
+    if len(canonical(envelope.model_dump(mode="json", exclude_none=True))) > MOST_ENTRY_BYTES:
+        # Under its own id, so that it is one entry all the same.
+        log.error("audit.too_long", sequence=message.sequence, bytes=len(message.body))
+        body = base64.b64encode(message.body[:MOST_UNREADABLE]).decode()
+        letter = DeadLetter(reason="too-long", attempts=0, stream_subject=envelope.subject, body=body)
+        return Envelope.wrap(letter, envelope.context, source=f"/actors/{Actor.AUDITOR}", message_id=envelope.id)
     return envelope
 
 
 def _require_prefix(before: Checkpoint, held: Log, size: int) -> None:
     if before.size > size:
         raise LogRolledBack(f"a checkpoint of {before.size} entries was signed, the log holds {size}")
-    if before.size and root(before.size, held.node) != before.root:
+    if before.size and held.root(before.size) != before.root:
         raise LogRolledBack(f"the first {before.size} entries are not those that were signed")
 
 
@@ -234,25 +345,15 @@ def _batches(entries: Sequence[AuditEntry]) -> Iterator[tuple[AuditEntry, ...]]:
         yield tuple(batch)
 
 
-def _announcement(message: AuditAppended | CheckpointSigned, cause: str) -> Envelope:
+def _announcement(message: AuditAppended | CheckpointSigned | KeyRotated, cause: str) -> Envelope:
     # The log's own messages are caused by its growth, not by a request: index and size name them for good.
     context = Context(principal=SYSTEM, correlation=derived_message_id(cause, "audit", 0))
     return Envelope.wrap(message, context, source=f"/actors/{Actor.AUDITOR}", message_id=derived_message_id(cause, "audit", 0))
 
 
-def signing_key(home: Home) -> Ed25519PrivateKey:
-    """The log's key: made once. The public one lies beside the log for whoever wants to check it."""
-    secret = home.audit / "signing-key"
-    if not secret.exists():
-        write_secret(secret, dump_key(generate_key()) + "\n")
-    key = load_key(secret.read_text())
-    (home.audit / "public-key").write_text(verifier_key(ORIGIN, key.public_key()) + "\n")
-    return key
-
-
-def last_signed(path: Path, verifier: str) -> Checkpoint:
+def last_signed(path: Path, keys: Keys) -> Checkpoint:
     """The checkpoint that was signed last; of an empty log if none was."""
-    return verify_checkpoint(path.read_text(), verifier) if path.exists() else Checkpoint(ORIGIN, 0, EMPTY_ROOT)
+    return keys.verify(path.read_text(), origin=ORIGIN) if path.exists() else Checkpoint(ORIGIN, 0, EMPTY_ROOT)
 
 
 async def run(settings: Settings) -> None:
@@ -261,5 +362,7 @@ async def run(settings: Settings) -> None:
         auditor = Auditor(runtime)
         runtime.keep("intake", auditor.take_in)
         runtime.keep("sign", auditor.sign)
+        runtime.keep("witness", auditor.witness.run)
         runtime.ready()
         await runtime.until_stopped()
+        await auditor.finish()

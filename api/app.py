@@ -15,10 +15,12 @@ from api.edge import Edge
 from api.metrics import Metrics, metrics_router
 from api.policy import Verb
 from api.problems import HANDLERS
+from api.recording import Recorder, Sending
 from api.tokens import Tokens
 from api.v1 import (
     artifacts,
     audit,
+    audit_files,
     budgets,
     datasets,
     engines,
@@ -38,7 +40,7 @@ MOST_BODY_BYTES = 4 << 20
 """Largest JSON body: the schema of a thousand columns with their categories fits. Uploads have a limit of their own."""
 
 
-def make_app(edge: Edge, given_out: Tokens, denied: Denied, metrics: Metrics) -> Litestar:
+def make_app(edge: Edge, given_out: Tokens, denied: Denied, metrics: Metrics, recorder: Recorder) -> Litestar:
     """The application over the parts of an edge."""
     parts = (
         datasets,
@@ -52,6 +54,7 @@ def make_app(edge: Edge, given_out: Tokens, denied: Denied, metrics: Metrics) ->
         tables,
         looks,
         audit,
+        audit_files,
         engines,
         tokens,
         upkeep,
@@ -60,7 +63,8 @@ def make_app(edge: Edge, given_out: Tokens, denied: Denied, metrics: Metrics) ->
     v1 = Router("/v1", route_handlers=[part.router for part in parts])
     return Litestar(
         route_handlers=[v1, health.router, bus_page.router, metrics_router(metrics)],
-        guards=[Gate(given_out, denied)],
+        guards=[Gate(given_out, denied, recorder)],
+        before_send=[Sending(recorder)],
         dependencies={
             "edge": Provide(lambda: edge, sync_to_thread=False, use_cache=True),
             "tokens": Provide(lambda: given_out, sync_to_thread=False, use_cache=True),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
@@ -11,7 +11,9 @@ from api.denied import Denied
 from api.holding import HOLDS, Hold
 from api.policy import Principal, Resource, Verb, allowed
 from api.problems import Forbidden, TokenExpired, TokenMissing, TokenRevoked, TokenWrong
+from api.recording import ADDRESS, SHOWN, Recorder, shows
 from api.tokens import Tokens
+from contracts.envelope import Context
 
 OPEN = "open"
 """Route option: anybody may ask."""
@@ -22,23 +24,30 @@ VERB = "verb"
 class Gate:
     """The guard of every route."""
 
-    def __init__(self, tokens: Tokens, denied: Denied) -> None:
-        self._tokens, self._denied = tokens, denied
+    def __init__(self, tokens: Tokens, denied: Denied, recorder: Recorder) -> None:
+        self._tokens, self._denied, self._recorder = tokens, denied, recorder
 
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
         """Let through who may. Raises TokenMissing, TokenWrong, TokenRevoked, TokenExpired, TooMany or Forbidden."""
         if handler.opt.get(OPEN):
             return
+        host = connection.client.host if connection.client is not None else "unknown"
+        header, scope = connection.headers.get("authorization"), cast("dict[str, Any]", connection.scope)
+        scope[ADDRESS] = self._recorder.address(host)
         try:
-            principal = self._authenticated(connection.headers.get("authorization"), handler.opt.get(HOLDS))
-        except (TokenMissing, TokenWrong, TokenRevoked, TokenExpired):
-            self._denied.note(connection.client.host if connection.client is not None else "unknown")
+            principal = self._authenticated(header, handler.opt.get(HOLDS))
+        except (TokenMissing, TokenWrong, TokenRevoked, TokenExpired) as error:
+            self._denied.note(host)
+            holder = self._tokens.holder(header.partition(" ")[2].strip()) if header else None
+            if holder is not None:
+                await self._recorder.refused(Context.new(holder.id, address=scope[ADDRESS]), error.code)
             raise
-        connection.scope["user"] = principal
+        scope["user"] = principal
+        SHOWN.set([])
         verb = handler.opt.get(VERB)
         if verb is None:
             raise Forbidden
-        require(principal, verb, _resource(connection, verb))
+        (require_raw if verb is Verb.RAW_READ else require)(principal, verb, _resource(connection, verb))
 
     def _authenticated(self, header: str | None, kind: Hold | None) -> Principal:
         if not header:
@@ -53,6 +62,12 @@ def require(principal: Principal, verb: Verb, resource: Resource) -> None:
     """Ask the policy. Raises Forbidden, naming the right that is missing."""
     if not allowed(principal, verb, resource):
         raise Forbidden(f"The token does not hold the right {verb!s}.", right=str(verb))
+
+
+def require_raw(principal: Principal, verb: Verb, resource: Resource) -> None:
+    """Ask for the right to raw data, of which the answer shows some: that it does is entered into the log. Raises Forbidden."""
+    require(principal, verb, resource)
+    shows(resource)
 
 
 def _resource(connection: ASGIConnection[Any, Any, Any, Any], verb: Verb) -> Resource:

@@ -6,6 +6,7 @@ What was spent stays spent: account, ledger, and which content falls under which
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,6 +14,7 @@ import structlog
 
 from api import keeping
 from api.edge import Edge
+from api.erasure import DATASET, erase_logs, erased
 from api.problems import Conflict
 from contracts.envelope import Context
 from contracts.events import DatasetDeleted, Origin
@@ -113,9 +115,10 @@ async def _end(edge: Edge, family: list[DatasetView], context: Context, reason: 
 
 
 async def retain(edge: Edge) -> None:
-    """Delete, for ever, datasets whose time is over."""
+    """Delete, for ever, datasets and logs whose time is over."""
     while True:
         await retain_once(edge, now_ms())
+        await erase_logs(edge, dt.datetime.now(dt.UTC))
         await asyncio.sleep(RETENTION_EVERY)
 
 
@@ -155,11 +158,16 @@ async def remove_objects(edge: Edge) -> int:
         doomed = await _objects(edge, view, jobs, cascade=cascade)
         await asyncio.to_thread(_delete, edge, doomed)
         if all(job.state.terminal for job in jobs):
-            await edge.runtime.store.write(partial(keeping.ended, name))
+            await edge.runtime.store.write(partial(_ended, edge.runtime.source, name, doomed))
             log.info("dataset.removed", dataset=name, objects=len(doomed))
         else:
             pending += 1
     return pending
+
+
+def _ended(source: str, dataset: DatasetId, objects: set[ObjectId], tx: Transaction) -> None:
+    keeping.ended(dataset, tx)
+    erased(tx, source, dataset, DATASET, objects)
 
 
 def _delete(edge: Edge, objects: set[ObjectId]) -> None:

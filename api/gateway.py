@@ -164,7 +164,7 @@ class Gateway:
         def change(tx: Transaction) -> None:
             if message_id is not None and tx.has_sent(message_id):
                 return
-            _require_room(tx)
+            require_room(tx)
             tx.send(envelope)
 
         await self._store.write(change)
@@ -183,7 +183,7 @@ class Gateway:
 
         def change(tx: Transaction) -> None:
             if bus:
-                _require_room(tx)
+                require_room(tx)
             also(tx)
             tx.send(*envelopes)
 
@@ -227,7 +227,7 @@ class Gateway:
                 return before
             row = {"principal": context.principal, "key": key.key, "request": key.request, "job": order.job, "dataset": order.dataset}
             tx.connection.execute(insert(tx.tables["requests"]).values(**row, made_at=now_ms()))
-        _require_room(tx)
+        require_room(tx)
         use(tx, order.job, order.spec)
         if order.also is not None:
             order.also(tx)
@@ -246,7 +246,8 @@ def _find(tx: Transaction, principal: str, key: Key) -> Promise | None:
     return Promise(row.job, row.dataset, sequence)
 
 
-def _require_room(tx: Transaction) -> None:
+def require_room(tx: Transaction) -> None:
+    """Refuse more while what waits for the broker is too much. Raises BacklogFull."""
     unsent = tx.connection.exec_driver_sql(_UNSENT).scalar() or 0
     if unsent > MOST_UNSENT:
         raise BacklogFull

@@ -187,8 +187,15 @@ def answer(document: Problem, headers: Mapping[str, str] | None = None) -> Respo
     return Response(body, media_type=PROBLEM_TYPE, status_code=document.status, headers=dict(headers or {}))
 
 
-def on_problem(_: Request[Any, Any, Any], error: ProblemError) -> Response[bytes]:
-    """A problem that we found ourselves."""
+REFUSED = "halftone.refused"
+"""Where a request keeps what it was refused for want of a right: code, right and resource."""
+
+
+def on_problem(request: Request[Any, Any, Any], error: ProblemError) -> Response[bytes]:
+    """A problem that we found ourselves. What somebody was refused for want of a right is entered into the log when it is answered."""
+    if error.status == HTTPStatus.FORBIDDEN:
+        asked = next(iter(request.path_params.values()), None)
+        request.scope[REFUSED] = (error.code, error.fields.get("right"), asked)  # type: ignore[literal-required]  # ours
     headers = {}
     if isinstance(error, Unavailable | TooMany):
         headers["Retry-After"] = str(error.retry_after)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, func, insert, select, update
 
 from contracts.events import Origin
 from contracts.ids import AccountId, DatasetId, JobId, ObjectId, PrincipalId, ProjectId, new_id
@@ -69,6 +69,12 @@ class Registry:
         t = self._tables["datasets"]
         return {row.dataset: row.name for row in await self._rows(select(t.c.dataset, t.c.name).where(t.c.dataset.in_(list(datasets))))}
 
+    async def called(self, text: str, most: int = 200) -> list[DatasetId]:
+        """Datasets whose name has a text in it, in any case."""
+        t = self._tables["datasets"]
+        named = func.lower(t.c.name).contains(text.lower(), autoescape=True)
+        return [row.dataset for row in await self._rows(select(t.c.dataset).where(named).limit(most))]
+
     async def attestation(self, dataset: DatasetId, version: int) -> Attestation | None:
         """The declared schema that holds for a version: the last one that somebody attested."""
         t = self._tables["schemas"]
@@ -114,10 +120,11 @@ class Registry:
         rows = await self._rows(select(t.c.job, t.c.dataset, t.c.source).where(t.c.source.is_not(None)))
         return [(row.job, row.dataset, row.source) for row in rows]
 
-    async def forget_source(self, dataset: DatasetId) -> None:
-        """Note that an upload is not kept any more."""
-        t = self._tables["datasets"]
-        await self._store.write(lambda tx: tx.connection.execute(update(t).where(t.c.dataset == dataset).values(source=None)))
+
+def forget_source(tx: Transaction, dataset: DatasetId) -> None:
+    """Note that an upload is not kept any more."""
+    t = tx.tables["datasets"]
+    tx.connection.execute(update(t).where(t.c.dataset == dataset).values(source=None))
 
 
 def add_dataset(tx: Transaction, record: DatasetRecord) -> None:

@@ -18,6 +18,7 @@ from api.figures import Figures
 from api.gateway import Gateway
 from api.holding import Door, Opened
 from api.metrics import Measured, Metrics
+from api.recording import Recorder
 from api.registry import Registry
 from api.sweep import sweep
 from api.tables import edge_tables
@@ -52,8 +53,11 @@ async def run_edge(settings: Settings) -> None:
         token, _ = runtime.home.token(settings.admin_token)
         tokens, denied = Tokens(runtime.store, edge.gateway, runtime.home.token_key(), token, Opened(settings)), Denied()
         await tokens.open()
+        recorder = Recorder(runtime.store, runtime.home)
+        await recorder.settings(settings)
+        denied.record = recorder.denied
         runtime.keep("denied", denied.run)
-        server = _server(edge, tokens, denied)
+        server = _server(edge, tokens, denied, recorder)
         serving = asyncio.create_task(server.serve(sockets=[listening]), name="http")
         try:
             await _until_started(server, serving)
@@ -66,6 +70,8 @@ async def run_edge(settings: Settings) -> None:
             server.should_exit = True
             with contextlib.suppress(asyncio.CancelledError):
                 await serving
+            await denied.enter()
+            await recorder.count_refusals()
 
 
 @contextlib.asynccontextmanager
@@ -109,10 +115,10 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _server(edge: Edge, tokens: Tokens, denied: Denied) -> _Server:
+def _server(edge: Edge, tokens: Tokens, denied: Denied, recorder: Recorder) -> _Server:
     metrics = Metrics(denied, opened=edge.settings.metrics_open)
     config = uvicorn.Config(
-        Measured(Door(make_app(edge, tokens, denied, metrics)), metrics),
+        Measured(Door(make_app(edge, tokens, denied, metrics, recorder)), metrics),
         http="httptools",
         ws="none",
         lifespan="off",

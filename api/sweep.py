@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import structlog
 
 from api.deletion import remove_objects
 from api.edge import Edge
+from api.erasure import UPLOAD, erased
+from api.registry import forget_source
 from contracts import subjects
+from contracts.ids import DatasetId, ObjectId
+from infra.database.store import Transaction
 
 log = structlog.get_logger()
 
@@ -27,6 +32,11 @@ async def sweep(edge: Edge) -> None:
         await asyncio.sleep(EVERY)
 
 
+def _forgotten(by: str, dataset: DatasetId, source: ObjectId, tx: Transaction) -> None:
+    forget_source(tx, dataset)
+    erased(tx, by, dataset, UPLOAD, [source])
+
+
 async def sweep_once(edge: Edge) -> int:
     """Remove what can be.
 
@@ -39,6 +49,6 @@ async def sweep_once(edge: Edge) -> int:
             kept += 1
             continue
         await asyncio.to_thread(edge.objects.delete, source)
-        await edge.registry.forget_source(dataset)
+        await edge.runtime.store.write(partial(_forgotten, edge.runtime.source, dataset, source))
         log.info("upload.removed", dataset=dataset, job=job)
     return kept

@@ -87,4 +87,11 @@ def edge_tables() -> MetaData:
         Column("expires_at", Integer),
         Column("revoked_at", Integer),
     )
+    Table(
+        "settings",
+        metadata,
+        Column("name", Text, primary_key=True),
+        Column("value", Text, comment="as the log was told; null where it was told a hash"),
+        Column("hash", Text),
+    )
     return metadata

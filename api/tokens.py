@@ -69,6 +69,11 @@ class Tokens:
         self._opened.admit(digest, kind, known.expires)
         return known.principal
 
+    def holder(self, token: str) -> Principal | None:
+        """Whose token it is or was, also where it opens nothing any more."""
+        known = self._known.get(self._digest(token))
+        return None if known is None else known.principal
+
     async def issue(self, name: str, role: Role, expires: int | None, context: Context) -> tuple[TokenView, str]:
         """Give out a token: what is known of it, and the token, which nobody can ask for again."""
         token = PREFIX + secrets.token_urlsafe(32)

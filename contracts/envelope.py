@@ -31,6 +31,8 @@ MESSAGES: dict[str, type[Message]] = {kind.TYPE: kind for kind in (*COMMANDS, *E
 
 TraceParent = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")]
 """W3C Trace Context."""
+ClientAddress = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+"""Where a request came from: a hash of the address under a key of the home's own, which whoever holds the key can compare."""
 
 
 class UnknownMessage(ValueError):
@@ -44,11 +46,19 @@ class Context(Contract):
     project: ProjectId = DEFAULT_PROJECT
     correlation: MessageId
     traceparent: TraceParent | None = None
+    address: ClientAddress | None = None
+    """Told with what the request itself caused, and not carried on."""
 
     @classmethod
-    def new(cls, principal: PrincipalId = ADMINISTRATOR, project: ProjectId = DEFAULT_PROJECT, traceparent: str | None = None) -> Context:
+    def new(
+        cls,
+        principal: PrincipalId = ADMINISTRATOR,
+        project: ProjectId = DEFAULT_PROJECT,
+        traceparent: str | None = None,
+        address: ClientAddress | None = None,
+    ) -> Context:
         trace = traceparent or f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
-        return cls(principal=principal, project=project, correlation=new_message_id(), traceparent=trace)
+        return cls(principal=principal, project=project, correlation=new_message_id(), traceparent=trace, address=address)
 
 
 class Envelope(Contract):
@@ -65,6 +75,7 @@ class Envelope(Contract):
     correlationid: MessageId = Field(description="shared by everything that one request caused")
     causationid: MessageId = Field(description="id of the message that caused this one; its own id if none did")
     traceparent: TraceParent | None = None
+    clientaddress: ClientAddress | None = Field(default=None, description="where the request that caused it came from, as a keyed hash")
     principal: PrincipalId
     project: ProjectId
     data: dict[str, Any]
@@ -85,6 +96,7 @@ class Envelope(Contract):
             correlationid=context.correlation,
             causationid=causation or message_id,
             traceparent=context.traceparent,
+            clientaddress=context.address,
             principal=context.principal,
             project=context.project,
             data=message.model_dump(mode="json"),

@@ -99,6 +99,8 @@ SENDERS: dict[type[Event], tuple[str, ...]] = {
     events.DatasetProfiled: (Actor.INGESTOR,),
     **dict.fromkeys((events.SchemaAttested, events.DatasetDeleted, events.TokenIssued, events.TokenRevoked, events.LetterSettled), (EDGE,)),
     events.BusRepaired: (EDGE, *Actor),
+    **dict.fromkeys((events.RequestRecorded, events.SettingsChanged, events.PayloadErased), (EDGE,)),
+    events.KeyRotated: (Actor.AUDITOR,),
     **{kind: (Actor.BUDGET_KEEPER,) for kind in EVENTS if issubclass(kind, events.LedgerEvent)},
 }
 """Who makes an event."""
@@ -114,13 +116,16 @@ RETENTION = {
 REPEATED = (subjects.EVENTS, subjects.AUDIT, subjects.DEAD)
 """Streams whose messages the broker publishes again, with their sequence, once they are stored."""
 PARAMETERS = {
+    "about": "id of the dataset or job that it belonged to",
     "account": "id of the budget account",
     "part": "name of the actor, or edge",
     "dataset": "id of the dataset",
     "index": "position in the log of the first leaf",
     "job": "id of the job",
     "letter": "id of the dead letter",
+    "key": "id of the new key",
     "message": "id of the message",
+    "request": "id of the request",
     "size": "leaves in the log",
     "token": "id of the token",
 }

@@ -25,6 +25,11 @@ AccountId = Annotated[str, _id("acc")]
 ProjectId = Annotated[str, _id("prj")]
 PrincipalId = Annotated[str, _id("prn")]
 TokenId = Annotated[str, _id("tok")]
+RequestId = Annotated[str, _id("req")]
+ResourceId = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}_[0-9a-f]{32}$")]
+"""Any of the above."""
+KeyId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}$")]
+"""A signing key, by the first four bytes of a hash of its name and public part (C2SP signed-note)."""
 MessageId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f-]{36}$")]
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 """A word of a closed vocabulary (an engine, a step, an error code): never free text."""
@@ -34,6 +39,8 @@ DEFAULT_PROJECT: ProjectId = "prj_" + "0" * 32
 ADMINISTRATOR: PrincipalId = "prn_" + "0" * 32
 SYSTEM: PrincipalId = "prn_" + "f" * 32
 """Who asks when nobody did: a timer, a repair."""
+UNKNOWN: PrincipalId = "prn_" + "e" * 32
+"""Who asks when nobody knows: a request without a valid token."""
 
 
 def new_id(prefix: str) -> str:

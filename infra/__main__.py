@@ -6,6 +6,7 @@ The process that all others are forked from is started first: what it imports ta
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 from multiprocessing import forkserver
 
@@ -19,8 +20,10 @@ PRELOAD = [
 """Imported once, for all that is forked. Nothing here may start a thread."""
 
 if __name__ == "__main__":
+    # Out of the environment, which every process inherits, workers on strangers' data too.
+    signing_key = os.environ.pop("HALFTONE_SIGNING_KEY", None)
     multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOAD)
     forkserver.ensure_running()
     from infra.supervisor import main
 
-    sys.exit(main())
+    sys.exit(main(signing_key))

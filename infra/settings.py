@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from infra.sources.named import Sources, SqlSources, StoreSources
 
@@ -35,6 +38,15 @@ class Settings(BaseModel):
     sql_sources: SqlSources = Field(default={}, repr=False, description="databases that datasets may be made from, by name: JSON")
     object_sources: StoreSources = Field(default={}, repr=False, description="object stores that datasets may be made from, by name: JSON")
     sql_seconds: int = Field(default=600, ge=1, le=86_400, description="seconds that a query may take, its rows read")
+    signing_key: str | None = Field(
+        default=None, repr=False, description="private key of the log, base64; absent: one is made and kept in the home"
+    )
+    checkpoint_to: str = Field(
+        default="", description="file, directory or https address that gets the log's signed checkpoints; empty: none"
+    )
+    checkpoint_every: float = Field(default=60.0, ge=0.05, le=86_400, description="seconds between two of them, while the log grows")
+    checkpoint_hosts: str = Field(default="", description="hosts that may get them over http or at a private address, separated by ','")
+    keep_logs_days: int = Field(default=0, ge=0, le=36_500, description="days after a job's end when its log is removed; 0: with its data")
     metrics_open: bool = Field(default=False, description="whether /metrics needs no token")
     otlp_endpoint: str = Field(
         default="", pattern=r"^(https?://[^\s]+)?$", description="base URL of an OpenTelemetry collector (OTLP over HTTP); empty: no traces"
@@ -48,6 +60,38 @@ class Settings(BaseModel):
             if not Path(name).is_absolute():
                 raise ValueError(f"{name!r} must be an absolute path")
         return given
+
+    @field_validator("signing_key")
+    @classmethod
+    def _private_keys(cls, given: str | None) -> str | None:
+        for text in given.split(",") if given else []:
+            try:
+                size = len(base64.b64decode(text.strip(), validate=True))
+            except ValueError:
+                size = 0
+            if size != 32:
+                # Without what was given: it may be a secret, misspelt.
+                raise ValueError("must be 32 bytes in base64; after a comma, the key that the log was signed with before")
+        return given
+
+    @field_validator("checkpoint_to")
+    @classmethod
+    def _reachable(cls, given: str) -> str:
+        if not given or ("://" not in given and Path(given).is_absolute()):
+            return given
+        address = urlsplit(given)
+        if address.scheme == "https" and address.hostname and not address.username:
+            return given
+        if address.scheme != "http":
+            raise ValueError("must be an absolute path, or an address that begins with https:// and holds no password")
+        return given
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        address = urlsplit(self.checkpoint_to)
+        if address.scheme == "http" and address.hostname not in self.checkpoint_hosts.split(","):
+            raise ValueError(f"checkpoint_to: http is not guarded; use https, or name {address.hostname!r} in HALFTONE_CHECKPOINT_HOSTS")
+        return self
 
     def opened(self) -> tuple[Path, ...]:
         """The directories of ``read_paths``, symbolic links followed; reads the file system."""

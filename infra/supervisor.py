@@ -158,7 +158,9 @@ class System:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.home = Home(settings.home)
-        self.children = [Child(name, settings) for name in ENTRIES]
+        # The key that signs the log is for the one process that signs.
+        keyless = settings.model_copy(update={"signing_key": None})
+        self.children = [Child(name, settings if name == Actor.AUDITOR else keyless) for name in ENTRIES]
         self._watches: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -238,9 +240,9 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def main() -> int:
+def main(signing_key: str | None = None) -> int:
     """Run the system with settings from the environment; the exit code says how it ended."""
-    settings = Settings.load()
+    settings = Settings.load(signing_key=signing_key)
     logs.configure(settings.log_level)
     try:
         asyncio.run(up(settings))

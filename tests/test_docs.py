@@ -28,7 +28,7 @@ def plain(path: str) -> str:
 
 def described() -> dict[str, Any]:
     # Nothing is served: the parts of an edge are not needed to say what it would serve.
-    app = make_app(None, None, None, Metrics(None))  # type: ignore[arg-type]
+    app = make_app(None, None, None, Metrics(None), None)  # type: ignore[arg-type]
     paths: dict[str, Any] = app.openapi_schema.to_schema()["paths"]
     return paths
 

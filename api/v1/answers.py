@@ -106,6 +106,25 @@ class InclusionProof(Contract):
     leaf_hash: str = Field(description="RFC 9162 leaf hash, base64")
     hashes: tuple[str, ...] = Field(description="siblings on the way to the root, from the leaf up, base64")
     checkpoint: str = Field(description="the signed note over the tree of that size")
+    rotations: tuple[str, ...] = Field(default=(), description="how the log's key changed, oldest first")
+
+
+class KeyRotations(Contract):
+    """How the log's key changed."""
+
+    rotations: tuple[str, ...] = Field(description="notes signed by the old key and the new one, oldest first")
+
+
+class StretchProof(Contract):
+    """That some entries are all there are between two indexes: their leaf hashes and these hashes make the signed root."""
+
+    start: int = Field(ge=0, description="index of the first entry")
+    end: int = Field(ge=0, description="index after that of the last")
+    size: int = Field(ge=0, description="leaves in the tree of the checkpoint")
+    left: tuple[str, ...] = Field(description="complete subtrees before them, from the first entry on, base64")
+    right: tuple[str, ...] = Field(description="complete subtrees behind them, base64")
+    checkpoint: str = Field(description="the signed note over the tree of that size")
+    rotations: tuple[str, ...] = Field(default=(), description="how the log's key changed, oldest first")
 
 
 class ConsistencyProof(Contract):

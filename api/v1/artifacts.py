@@ -8,7 +8,7 @@ from typing import Annotated
 from litestar import Router, route
 from litestar.params import PathParameter, QueryParameter
 
-from api.auth import VERB, require
+from api.auth import VERB, require_raw
 from api.edge import Edge
 from api.policy import Principal, Resource, Verb
 from api.problems import NotFound
@@ -74,7 +74,7 @@ async def _find(artifact: str, edge: Edge) -> tuple[ArtifactView, JobView]:
 def _require(principal: Principal, view: ArtifactView, job: JobView) -> None:
     """Refuse what holds something raw to whoever has no right to it. Raises Forbidden."""
     if raw_output(job, view.role):
-        require(principal, Verb.RAW_READ, Resource("artifact", view.object))
+        require_raw(principal, Verb.RAW_READ, Resource("artifact", view.object))
     if isinstance(job.spec, ExportSpec) and job.spec.account is not None and job.principal != principal.id:
         source = job.spec.source
         where = f"/v1/datasets/{source.dataset}/versions/{source.version}/table?format={job.spec.format}"

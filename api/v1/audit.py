@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import datetime as dt
+import json
 import re
 from typing import Annotated
 
@@ -14,8 +16,9 @@ from api.auth import VERB
 from api.edge import Edge
 from api.policy import Verb
 from api.problems import NotFound, RequestInvalid, Unavailable
-from api.v1.answers import AuditPage, ConsistencyProof, InclusionProof
+from api.v1.answers import AuditPage, ConsistencyProof, InclusionProof, KeyRotations
 from api.v1.parameters import TheEdge
+from api.views.log import AuditFilter, AuditOutcome
 from contracts import subjects
 from contracts.views import AuditEntryView, CheckpointView
 from halftone.merkle import MissingNodeError, ProofError
@@ -58,17 +61,56 @@ async def key(edge: TheEdge) -> str:
         raise NotFound("The log has no key yet: its auditor never ran.") from None
 
 
-@get("/entries", operation_id="listAuditEntries", summary="Read the log", opt={VERB: Verb.AUDIT_READ})
-async def entries(
+@get("/rotations", operation_id="getKeyRotations", summary="How the log's key changed", opt={VERB: Verb.AUDIT_READ})
+async def rotations(edge: TheEdge) -> KeyRotations:
+    """The notes by which the log went over from one key to the next, each signed by both: whoever kept an old key follows them."""
+    return KeyRotations(rotations=await held_rotations(edge))
+
+
+async def held_rotations(edge: Edge) -> tuple[str, ...]:
+    """The notes, oldest first."""
+    try:
+        return tuple(json.loads(await asyncio.to_thread((edge.runtime.home.audit / "rotations.json").read_text)))
+    except FileNotFoundError:
+        return ()
+
+
+Moment = Annotated[str | None, QueryParameter(max_length=40, description="RFC 3339, such as 2026-03-01T09:30:00Z")]
+
+
+@get("/entries", operation_id="listAuditEntries", summary="Read and search the log", opt={VERB: Verb.AUDIT_READ})
+async def entries(  # noqa: PLR0917  # parameters come by name
     edge: TheEdge,
-    start: Annotated[int, QueryParameter(ge=0, le=2**62, description="index of the first entry")] = 0,
+    start: Annotated[int, QueryParameter(ge=0, le=2**62, description="index of the first entry: 0, or next of the page before")] = 0,
     limit: Annotated[int, QueryParameter(ge=1, le=MOST_ENTRIES, description="most entries of the answer")] = 100,
+    actor: Annotated[str | None, QueryParameter(max_length=80, description="id of who did it")] = None,
+    action: Annotated[str | None, QueryParameter(max_length=80, description="what was done: job, job.completed, or a whole type")] = None,
+    resource: Annotated[str | None, QueryParameter(max_length=80, description="id of what it was done to")] = None,
+    outcome: Annotated[AuditOutcome | None, QueryParameter(description="how it came out")] = None,
+    since: Moment = None,
+    until: Moment = None,
+    q: Annotated[str | None, QueryParameter(min_length=2, max_length=200, description="text of the entry, or of a dataset's name")] = None,
 ) -> AuditPage:
-    """Entries in the log's order, each with its leaf hash."""
-    found = await edge.views.audit_entries(start, limit + 1)
+    """Entries in the log's order, each with its leaf hash; those alone that are as asked for. The last page has no next."""
+    named = tuple(await edge.registry.called(q)) if q else ()
+    wanted = AuditFilter(actor, action, resource, _moment("since", since), _moment("until", until), outcome, q, named)
+    found = await edge.views.audit_entries(start, limit + 1, wanted)
     page = found[:limit]
-    following = start + limit if len(found) > limit else None
+    following = page[-1].index + 1 if len(found) > limit else None
     return AuditPage(start=start, entries=tuple(entry.model_dump() for entry in page), next=following)
+
+
+def _moment(name: str, given: str | None) -> str | None:
+    """A moment as entries tell it. Raises RequestInvalid."""
+    if given is None:
+        return None
+    try:
+        moment = dt.datetime.fromisoformat(given)
+        if moment.tzinfo is None:
+            raise ValueError(given)  # noqa: TRY301  # the same answer
+        return moment.astimezone(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    except (ValueError, OverflowError):
+        raise RequestInvalid(f"{given[:40]!r} is no moment: write it like 2026-03-01T09:30:00Z.", parameter=name) from None
 
 
 @get("/proofs/{event:str}", operation_id="proveInclusion", summary="Prove that an event is in the log", opt={VERB: Verb.AUDIT_READ})
@@ -88,6 +130,7 @@ async def prove(event: Annotated[str, PathParameter(description="id of the event
         leaf_hash=_base64(bytes.fromhex(entry.leaf)),
         hashes=tuple(map(_base64, hashes)),
         checkpoint=signed.note,
+        rotations=await held_rotations(edge),
     )
 
 
@@ -137,4 +180,4 @@ def _base64(value: bytes) -> str:
     return base64.b64encode(value).decode()
 
 
-router = Router("/audit", route_handlers=[checkpoint, key, entries, prove, consistency], tags=["audit"])
+router = Router("/audit", route_handlers=[checkpoint, key, rotations, entries, prove, consistency], tags=["audit"])

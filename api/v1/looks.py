@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from litestar import Response, Router, get, post
 from litestar.params import QueryParameter
 
-from api.auth import VERB, require
+from api.auth import VERB, require_raw
 from api.edge import Edge
 from api.policy import Resource, Verb
 from api.problems import NotFound
@@ -76,7 +76,7 @@ async def sample(
     """
     view = await edge.dataset(dataset)
     if view.origin is Origin.REAL:
-        require(request.user, Verb.RAW_READ, Resource("dataset", view.id))
+        require_raw(request.user, Verb.RAW_READ, Resource("dataset", view.id))
     version = orders.latest(view)
     held: dict[str, Any] = json.loads(await _read(edge, request, view, version, "sample"))
     return RowsView(dataset=view.id, version=version.version, columns=held["columns"], rows=held["rows"][:rows])

@@ -6,7 +6,7 @@ import asyncio
 import math
 import secrets
 
-from api.auth import require
+from api.auth import require_raw
 from api.edge import Edge
 from api.engines import require_engine
 from api.gateway import Order
@@ -201,7 +201,7 @@ def require_release(principal: Principal, dataset: DatasetView) -> None:
     if dataset.origin is not Origin.REAL:
         return
     try:
-        require(principal, Verb.RAW_READ, Resource("dataset", dataset.id))
+        require_raw(principal, Verb.RAW_READ, Resource("dataset", dataset.id))
     except Forbidden:
         raise ReleaseNotAvailable(dataset=dataset.id, right=str(Verb.RAW_READ)) from None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 from litestar import Request
 from litestar.datastructures import State
@@ -14,6 +14,7 @@ from api.edge import LONGEST_WAIT, Edge
 from api.gateway import Key
 from api.policy import Principal
 from api.problems import RequestInvalid
+from api.recording import ADDRESS
 from contracts.envelope import Context
 from contracts.ids import DEFAULT_PROJECT, ProjectId
 from infra import tracing
@@ -39,7 +40,8 @@ _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,9})(?:$|[,;\s])")
 
 def context(request: Asked, project: ProjectId = DEFAULT_PROJECT) -> Context:
     """Who asks, for which project, in whose trace."""
-    return Context.new(request.user.id, project, tracing.carried())
+    address = cast("dict[str, Any]", request.scope).get(ADDRESS)
+    return Context.new(request.user.id, project, tracing.carried(), address)
 
 
 def wait_seconds(prefer: str | None) -> float | None:

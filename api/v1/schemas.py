@@ -9,7 +9,7 @@ from litestar import Response, Router, get, put
 from litestar.params import JSONBody
 from pydantic import BeforeValidator, TypeAdapter
 
-from api.auth import VERB, require
+from api.auth import VERB, require_raw
 from api.bodies import json_body, parse
 from api.edge import Edge
 from api.gateway import Order
@@ -93,7 +93,7 @@ async def _seen(edge: Edge, view: DatasetView, request: Asked) -> SchemaView:
     attestation = await edge.registry.attestation(view.id, version)
     if attestation is not None:
         return _shown(attestation, await asyncio.to_thread(orders.read_schema, edge.objects, attestation.object))
-    require(request.user, Verb.RAW_READ, Resource("dataset", view.id))
+    require_raw(request.user, Verb.RAW_READ, Resource("dataset", view.id))
     held = orders.latest(view)
     if (proposal := held.proposal) is None:
         raise NotFound(f"Dataset {view.id} has no schema: nobody attested one, and none was inferred.", id=view.id)

@@ -7,6 +7,7 @@ function of its stream, however the stream is cut into batches.
 from __future__ import annotations
 
 import base64
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -41,6 +42,7 @@ from contracts.events import (
     JobStarted,
     LedgerEvent,
     LetterSettled,
+    Outcome,
     SchemaAttested,
 )
 from contracts.ids import DatasetId, JobId, is_job
@@ -61,6 +63,7 @@ ENDS: dict[type[JobEvent], JobState] = {
     JobRefused: JobState.REFUSED,
 }
 
+_IDS = re.compile(r"\b[a-z]{2,3}_[0-9a-f]{32}\b")
 Row = dict[str, Any]
 Rows = defaultdict[str, list[Row]]
 """What events add, by table, in the order of the stream."""
@@ -245,9 +248,20 @@ def _entered(rows: Rows, sequence: int, told: Envelope, event: LedgerEvent) -> N
 
 
 def _appended(rows: Rows, _sequence: int, _told: Envelope, record: AuditAppended) -> None:
-    rows["audit_entries"] += [
-        {"place": e.index, "event": e.event, "leaf": bytes.fromhex(e.leaf), "entry": _json(e.entry)} for e in record.entries
-    ]
+    for e in record.entries:
+        text, entry = _json(e.entry), e.entry
+        row = {"place": e.index, "event": e.event, "leaf": bytes.fromhex(e.leaf), "entry": text, "outcome": _outcome_of(entry)}
+        rows["audit_entries"].append({**row, **{name: str(entry.get(name, "")) for name in ("type", "principal", "time")}})
+        told = f"{entry.get('subject')} {_json(entry.get('data'))}"
+        rows["audit_ids"] += [{"id": each, "place": e.index} for each in sorted(set(_IDS.findall(told)))]
+
+
+def _outcome_of(entry: dict[str, Any]) -> str:
+    """How what an entry tells of came out, in one word of a few: of requests as they say, of other events by their name."""
+    data, name = entry.get("data"), str(entry.get("subject", "")).rpartition(".")[2]
+    if isinstance(data, dict) and data.get("outcome") in set(Outcome):
+        return str(data["outcome"])
+    return name if name in {"refused", "failed", "cancelled"} else Outcome.ALLOWED
 
 
 def _signed(rows: Rows, sequence: int, told: Envelope, record: CheckpointSigned) -> None:

@@ -70,6 +70,7 @@ ONCE = (
     "deletions",
     "ledger",
     "audit_entries",
+    "audit_ids",
     "audit_nodes",
     "dead_letters",
     "letter_ends",

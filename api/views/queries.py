@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from sqlalchemy import ColumnElement, Row, ScalarSelect, Select, bindparam, fals
 from api.lately import Lately
 from api.views import shape
 from api.views.database import Database
+from api.views.log import AuditFilter
 from api.views.progress import LatestProgress
 from contracts.ids import AccountId, DatasetId, JobId, MessageId, ObjectId, ProjectId
 from contracts.jobs import JobKind, JobState, TableFormat, TableRef
@@ -29,7 +31,8 @@ from contracts.views import (
     ModelView,
     Page,
 )
-from halftone.merkle import HASH_SIZE, MissingNodeError, ProofError, consistency_proof, inclusion_proof
+from halftone.merkle import HASH_SIZE, MissingNodeError, ProofError, Stretch, Tile, consistency_proof, inclusion_proof
+from halftone.merkle.tiles import HEIGHT, WIDTH
 from halftone.merkle.tree import Get
 from infra.database.prepared import Prepared
 
@@ -129,6 +132,17 @@ class Views(Database):
         query = t.select().where((t.c.job == job_id) & (t.c.sequence > after)).order_by(t.c.sequence)
         return [shape.event_view(row) for row in await self.all(query)]
 
+    async def logs_before(self, moment: str) -> list[tuple[JobId, set[ObjectId]]]:
+        """Jobs that ended before a moment, with their logs and problem documents: what may quote rows, and is of use for a while."""
+        t, made = self.tables["jobs"], self.tables["artifacts"]
+        found: dict[JobId, set[ObjectId]] = defaultdict(set)
+        logs = select(t.c.job, made.c.object).join(made, made.c.job == t.c.job).where((t.c.ended < moment) & (made.c.role == "log"))
+        for row in await self.all(logs):
+            found[row.job].add(row.object)
+        for row in await self.all(select(t.c.job, t.c.outcome).where((t.c.ended < moment) & (t.c.state == JobState.FAILED))):
+            found[row.job] |= shape.failure_objects(row.outcome)
+        return [(job, objects) for job, objects in found.items() if objects]
+
     async def dataset(self, dataset_id: DatasetId) -> DatasetView | None:
         rows = await self.all(self._datasets().where(self.tables["datasets"].c.dataset == dataset_id))
         return next(iter(await self._with_versions(rows)), None)
@@ -227,12 +241,15 @@ class Views(Database):
         t, ends = self.tables["dead_letters"], self.tables["letter_ends"]
         return select(t, ends.c.how, ends.c.replayed_as).join(ends, ends.c.letter == t.c.letter, isouter=True)
 
-    async def audit_entries(self, start: int, limit: int) -> list[AuditEntryView]:
-        """Leaves from an index on."""
+    async def audit_entries(
+        self, start: int, limit: int, wanted: AuditFilter | None = None, end: int | None = None
+    ) -> list[AuditEntryView]:
+        """Leaves from an index on, up to another, that are as wanted."""
         t = self.tables["audit_entries"]
-        return [
-            shape.audit_entry_view(row) for row in await self.all(t.select().where(t.c.place >= start).order_by(t.c.place).limit(limit))
-        ]
+        query = t.select().where(t.c.place >= start, *(wanted.conditions(self.tables) if wanted else ()))
+        if end is not None:
+            query = query.where(t.c.place < end)
+        return [shape.audit_entry_view(row) for row in await self.all(query.order_by(t.c.place).limit(limit))]
 
     async def audit_entry(self, event_id: MessageId) -> AuditEntryView | None:
         t = self.tables["audit_entries"]
@@ -250,6 +267,28 @@ class Views(Database):
         t = self.tables["checkpoints"]
         row = await self.first(t.select().order_by(t.c.size.desc()).limit(1))
         return None if row is None else shape.checkpoint_view(row)
+
+    async def checkpoints(self, end: int, most: int) -> list[str]:
+        """Notes of checkpoints of less than so many leaves, spread over the log."""
+        t = self.tables["checkpoints"]
+        sizes = [row.size for row in await self.all(select(t.c.size).where(t.c.size < end).order_by(t.c.size))]
+        picked = sizes[:: max(1, -(-len(sizes) // most))]
+        return [row.note for row in await self.all(t.select().where(t.c.size.in_(picked)).order_by(t.c.size))]
+
+    async def stretch(self, start: int, end: int, size: int) -> Stretch:
+        """What shows that some leaves are all there are between two indexes. Raises ProofError, or MissingNodeError."""
+        return await self._proof(lambda get: Stretch.make(start, end, size, get))
+
+    async def tile(self, tile: Tile) -> bytes:
+        """The hashes of a tile. Raises MissingNodeError."""
+        level, first = HEIGHT * (tile.level or 0), tile.index * WIDTH
+        t = self.tables["audit_nodes"]
+        these = (t.c.level == level) & (t.c.place >= first) & (t.c.place < first + tile.width)
+        rows = await self.all(select(t.c.place, t.c.hash).where(these).order_by(t.c.place))
+        for place, row in itertools.zip_longest(range(first, first + tile.width), rows):
+            if row is None or row.place != place:
+                raise MissingNodeError(level, place)
+        return b"".join(row.hash for row in rows)
 
     async def audit_node(self, level: int, index: int) -> bytes:
         """The hash of a complete node, 32 bytes. Raises MissingNodeError."""
@@ -276,7 +315,7 @@ class Views(Database):
             raise ProofError(f"The log is signed up to {size} leaves, not {new}.")
         return await self._proof(lambda get: consistency_proof(old, new, get))
 
-    async def _proof(self, make: Callable[[Get], list[bytes]]) -> list[bytes]:
+    async def _proof(self, make: Callable[[Get], T]) -> T:
         """Make a proof twice: once to learn which nodes it reads, and then, when these are here, in earnest."""
         wanted: set[tuple[int, int]] = set()
 

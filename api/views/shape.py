@@ -17,7 +17,7 @@ from api.views.fold import ENDS
 from contracts.cost import DELTA_SCALE, EPSILON_SCALE, NOTHING, Cost
 from contracts.envelope import MESSAGES
 from contracts.events import JobCompleted, JobFailed, JobRefused
-from contracts.ids import AccountId
+from contracts.ids import AccountId, ObjectId
 from contracts.jobs import EvaluateSpec, JobKind, JobSpec, JobState, Output, SynthesizeSpec
 from contracts.records import Progress
 from contracts.views import (
@@ -98,6 +98,12 @@ def _outcome(state: JobState, outcome: str | None) -> Ended:
         return None
     event = kind.read(json.loads(outcome))
     return event if isinstance(event, JobCompleted | JobFailed | JobRefused) else None
+
+
+def failure_objects(outcome: str | None) -> set[ObjectId]:
+    """What is stored of why a job failed."""
+    end = _outcome(JobState.FAILED, outcome)
+    return {each for each in (end.problem, end.log) if each is not None} if isinstance(end, JobFailed) else set()
 
 
 def _refusal(refused: JobRefused, spec: JobSpec) -> RefusalView:

@@ -7,7 +7,7 @@ from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData
 from contracts import subjects
 from infra.database.tables import common_tables
 
-RULES = 2
+RULES = 3
 """Raised when events come to be folded in another way: what was folded before is then folded anew."""
 
 
@@ -162,13 +162,26 @@ def _budgets(metadata: MetaData) -> None:
 
 
 def _audit(metadata: MetaData) -> None:
-    Table(
+    entries = Table(
         "audit_entries",
         metadata,
         Column("place", Integer, primary_key=True, comment="from 0"),
         Column("event", Text, nullable=False, unique=True),
         Column("leaf", LargeBinary, nullable=False),
         Column("entry", Text, nullable=False, comment="JSON"),
+        Column("type", Text, nullable=False),
+        Column("principal", Text, nullable=False),
+        Column("time", Text, nullable=False),
+        Column("outcome", Text, nullable=False),
+    )
+    for name in ("type", "principal", "time", "outcome"):
+        Index(f"audit_entries_{name}", entries.c[name], entries.c.place)
+    Table(
+        "audit_ids",
+        metadata,
+        Column("id", Text, primary_key=True, comment="of a thing that the entry is about"),
+        Column("place", Integer, primary_key=True),
+        sqlite_with_rowid=False,
     )
     Table(
         "audit_nodes",
@@ -239,7 +252,7 @@ FOLDED: dict[str, tuple[str, ...]] = {
         "letter_ends",
         "repairs",
     ),
-    subjects.AUDIT: ("audit_entries", "audit_nodes", "checkpoints"),
+    subjects.AUDIT: ("audit_entries", "audit_ids", "audit_nodes", "checkpoints"),
     subjects.DEAD: ("dead_letters",),
 }
 """The tables that each stream is folded into, and no other."""

@@ -173,6 +173,13 @@ class Tail:
                 await subscription.unsubscribe()
 
 
+async def last_message(client: Client, stream: str, subject: str) -> bytes | None:
+    """The body of the newest message on a subject, which may have wildcards; None if there is none. Raises NatsError or TimeoutError."""
+    request = json.dumps({"last_by_subj": subject}).encode()
+    message = await client.request(f"$JS.API.DIRECT.GET.{stream}", request, timeout=FETCH_TIMEOUT)
+    return message.data if _stored(message, "Nats-Sequence") is not None else None
+
+
 def _stored(message: Msg, sequence_header: str) -> Stored | None:
     """The message, or None for the status that ends a batch."""
     headers = message.headers or {}

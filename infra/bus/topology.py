@@ -189,7 +189,7 @@ PUBLISH: dict[str, list[str]] = {
     "edge": [
         subjects.COMMANDS_ALL,
         *_READ_BACK,
-        *(_evt(entity) for entity in ("job", "dataset", "token", "letter")),
+        *(_evt(entity) for entity in ("job", "dataset", "token", "letter", "request", "settings", "payload")),
         *_READ_LOG,
         *_LOOK,
     ],
@@ -201,7 +201,7 @@ PUBLISH: dict[str, list[str]] = {
         *_READ_BACK,
         *_durable_rights(Actor.BUDGET_KEEPER),
     ],
-    Actor.AUDITOR: [subjects.AUDIT_ALL, subjects.vitals(Actor.AUDITOR), *_READ_BACK, *_READ_LOG],
+    Actor.AUDITOR: [subjects.AUDIT_ALL, _evt("log"), subjects.vitals(Actor.AUDITOR), *_READ_BACK, *_READ_LOG],
     **{actor: _executor_publishes(actor) for actor in EXECUTORS},
 }
 """What each user may publish. Nobody but the provisioner may make, change or delete a stream or a consumer."""

@@ -38,8 +38,8 @@ _COMMON: dict[str, tuple[Any, Any]] = {
 class Session:
     """One command's conversation with one Halftone."""
 
-    def __init__(self, connect: Callable[[], Halftone], *, as_json: bool) -> None:
-        self._connect, self.json = connect, as_json
+    def __init__(self, connect: Callable[[], Halftone], *, as_json: bool, home: Path | None = None) -> None:
+        self._connect, self.json, self.home = connect, as_json, home
         self._client: Halftone | None = None
 
     @property
@@ -92,7 +92,7 @@ def connected(command: Callable[Concatenate[Session, P], None]) -> Callable[...,
     @functools.wraps(command)
     def run(**given: Any) -> None:
         said = {name: given.pop(name) for name in _COMMON}
-        session = Session(functools.partial(_client, said["url"], said["token"], said["home"]), as_json=said["json"])
+        session = Session(functools.partial(_client, said["url"], said["token"], said["home"]), as_json=said["json"], home=said["home"])
         with told(), closing(session):
             command(session, **given)  # type: ignore[call-arg]  # what the signature says is what comes
 

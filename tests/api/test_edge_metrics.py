@@ -74,7 +74,7 @@ async def test_figures_need_a_token(system: Any) -> None:
 async def test_the_setting_opens_figures_to_everybody_and_nothing_else(opened: bool) -> None:
     """``HALFTONE_METRICS_OPEN`` is about this one route."""
     denied = Denied()
-    served = make_app(cast("Any", None), cast("Any", None), denied, Metrics(denied, opened=opened))
+    served = make_app(cast("Any", None), cast("Any", None), denied, Metrics(denied, opened=opened), cast("Any", None))
     routes = [route for route in served.routes if isinstance(route, HTTPRoute)]
     found = {route.path for route in routes if any(handler.opt.get(OPEN) for handler, *_ in route.route_handler_map.values())}
     assert found == {"/health/live", "/health/ready"} | ({"/metrics"} if opened else set())

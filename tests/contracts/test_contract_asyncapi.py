@@ -111,11 +111,11 @@ def test_progress_travels_without_an_envelope() -> None:
 
 
 def test_a_payload_lacks_no_attribute_that_the_envelope_requires(goldens: dict[str, dict[str, Any]]) -> None:
-    """Take one away, and it does not fit; only a trace may be absent, and what never varies."""
-    golden = goldens["halftone.job.started.v1"]
+    """Take one away, and it does not fit; only a trace and an address may be absent, and what never varies."""
+    golden = goldens["halftone.request.recorded.v1"]
     optional = {name for name in golden if fits(golden["type"], {key: value for key, value in golden.items() if key != name})}
     assert optional == {name for name, field in Envelope.model_fields.items() if not field.is_required()}
-    assert optional == {"specversion", "datacontenttype", "traceparent"}
+    assert optional == {"specversion", "datacontenttype", "traceparent", "clientaddress"}
 
 
 def test_streams_are_those_of_the_bus() -> None:

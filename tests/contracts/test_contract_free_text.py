@@ -16,6 +16,7 @@ from contracts.records import Progress, Vitals
 FREE = {
     "AuditEntry.entry": "the envelope of an event, which is itself held to this rule",
     "CheckpointSigned.note": "a signed note: its own format, of the log's name, numbers and a signature",
+    "KeyRotated.note": "a signed note: its own format, of keys, numbers and signatures",
     "DeadLetter.body": "what could not be read, in base64, for operators alone",
     "DeadLetter.stream_subject": "the subject it came in on, as it was",
 }

@@ -33,6 +33,11 @@ def test_every_setting_has_its_environment_variable(monkeypatch: pytest.MonkeyPa
         "sql_sources": '{"crm": "sqlite:////data/x.db"}',
         "object_sources": '{"lake": "s3://bucket/people"}',
         "sql_seconds": "7",
+        "signing_key": "A" * 43 + "=",
+        "checkpoint_to": "http://witness.example/log",
+        "checkpoint_every": "7.5",
+        "checkpoint_hosts": "other.example,witness.example",
+        "keep_logs_days": "8",
         "metrics_open": "true",
         "log_level": "debug",
     }
@@ -91,3 +96,24 @@ def test_an_unknown_setting_is_an_error() -> None:
     """A mistyped option does not pass for its default."""
     with pytest.raises(ValidationError, match="prot"):
         Settings.load(prot=80)
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["relative/path", "http://witness.example/", "ftp://witness.example/", "https://", "https://ada:secret@witness.example/", "http://"],
+)
+def test_checkpoints_go_to_a_file_or_a_guarded_address(given: str) -> None:
+    """An absolute path, https, or plain http to a host that is named."""
+    with pytest.raises(ValidationError, match="checkpoint_to"):
+        Settings.load(checkpoint_to=given)
+    assert Settings.load(checkpoint_to="https://witness.example/log").checkpoint_to == "https://witness.example/log"
+    assert Settings.load(checkpoint_to="/mnt/witness").checkpoint_to == "/mnt/witness"
+
+
+def test_a_signing_key_is_checked_and_never_repeated() -> None:
+    """Neither by the error nor by the settings' own description."""
+    with pytest.raises(ValidationError, match="32 bytes in base64") as caught:
+        Settings.load(signing_key="c2VjcmV0")
+    assert "signing_key" in str(caught.value)
+    assert "c2VjcmV0" not in str(caught.value)
+    assert "AAAA" not in repr(Settings.load(signing_key="A" * 43 + "="))

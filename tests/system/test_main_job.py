@@ -127,14 +127,32 @@ def test_the_log_verifies_offline_and_a_changed_byte_is_found(system: System, ad
     system.get(f"/v1/audit/proofs/{charged['event']}")
     assert _halftone("audit", "verify", "--home", str(system.home)).returncode == 0
     assert _halftone("audit", "export", str(tmp_path / "log"), "--home", str(system.home)).returncode == 0
-    files = {name: str(tmp_path / "log" / name) for name in ("entries.jsonl", "checkpoint", "public-key")}
-    offline = ("--entries", files["entries.jsonl"], "--checkpoint", files["checkpoint"], "--key", files["public-key"])
+    log, checkpoint, key = (tmp_path / "log" / name for name in ("log.jsonl", "checkpoint", "public-key"))
+    offline = ("--export", str(log), "--key", str(key), "--since", str(checkpoint))
+    alone = [sys.executable, "-I", "-S", str(tmp_path / "log" / "verify_log.py"), str(log), "--key", str(key), "--since", str(checkpoint)]
     assert _halftone("audit", "verify", *offline).returncode == 0
-    entries = Path(files["entries.jsonl"])
-    entries.write_bytes(entries.read_bytes().replace(b'"attempt":1', b'"attempt":2', 1))
-    tampered = _halftone("audit", "verify", *offline)
-    assert tampered.returncode == 1
-    assert "not those that were signed" in tampered.stderr
+    assert _halftone("audit", "verify", "--online", "--key", str(key), "--home", str(system.home)).returncode == 0
+    assert subprocess.run(alone, check=False, capture_output=True).returncode == 0
+    lines = log.read_bytes().split(b"\n")
+    place = next(n for n, line in enumerate(lines) if b'"attempt":1' in line)
+    lines[place] = lines[place].replace(b'"attempt":1', b'"attempt":2')
+    log.write_bytes(b"\n".join(lines))
+    tampered, found = _halftone("audit", "verify", *offline), subprocess.run(alone, check=False, capture_output=True, text=True)
+    assert (tampered.returncode, found.returncode) == (1, 1)
+    assert f"first bad entry: {place - 1})" in tampered.stderr
+    assert f"first bad entry: {place - 1})" in found.stderr
+
+
+def test_a_jobs_story_is_told_with_its_costs_and_proofs(system: System, adult: str, synthesized: dict) -> None:
+    """In the log's order, from its acceptance over what was spent to its end; each entry proved."""
+    told = _halftone("audit", "explain", synthesized["id"], "--home", str(system.home), "--json")
+    story = json.loads(told.stdout)
+    assert [entry["what"] for entry in story if entry["what"].startswith(("job", "budget"))] == [
+        "job.accepted", "budget.reserved", "job.started", "budget.charged", "job.completed",
+    ]  # fmt: skip
+    assert "epsilon 1," in next(entry for entry in story if entry["what"] == "job.accepted")["detail"]
+    assert all("rho" in entry["detail"] for entry in story if entry["what"].startswith("budget"))
+    assert _halftone("audit", "explain", "job_" + "0" * 32, "--home", str(system.home)).returncode == 4
 
 
 def test_a_running_edge_has_loaded_nothing_heavy(system: System) -> None:

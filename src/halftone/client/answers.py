@@ -65,6 +65,7 @@ class InclusionProof(Contract):
     leaf_hash: str = Field(description="RFC 9162 leaf hash, base64")
     hashes: tuple[str, ...] = Field(description="siblings on the way to the root, from the leaf up, base64")
     checkpoint: str = Field(description="the signed note over the tree of that size")
+    rotations: tuple[str, ...] = Field(default=(), description="how the log's key changed, oldest first")
 
 
 class Verified(Contract):

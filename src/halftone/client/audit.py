@@ -7,6 +7,7 @@ from typing import Any
 
 from contracts.views import AuditEntryView
 from halftone.client.answers import InclusionProof, Verified
+from halftone.client.download import saved
 from halftone.client.errors import HalftoneError
 from halftone.client.faces import Awaiting, Blocking, Items, Part, iteration, operation
 from halftone.client.flow import Core, Flow, Tell, ask
@@ -24,10 +25,10 @@ def _key(core: Core) -> Flow[str]:
     return (yield from ask(core, get("/v1/audit/key"))).text().strip()
 
 
-def _entries(core: Core, start: int) -> Flow[None]:
+def _entries(core: Core, start: int, wanted: dict[str, str | None]) -> Flow[None]:
     following: int | None = start
     while following is not None:
-        page = (yield from ask(core, get("/v1/audit/entries", start=following, limit=_PAGE))).json()
+        page = (yield from ask(core, get("/v1/audit/entries", start=following, limit=_PAGE, **wanted))).json()
         for entry in page["entries"]:
             yield Tell(parsed(AuditEntryView, entry))
         following = page.get("next")
@@ -38,7 +39,7 @@ def check(proof: InclusionProof, key: str) -> Verified:
     from halftone.merkle import LogError, canonical, verify_proof  # noqa: PLC0415  # cryptography: not for every use
 
     try:
-        covered = verify_proof(canonical(proof.entry), proof.model_dump(mode="json"), key)
+        covered = verify_proof(canonical(proof.entry), proof.model_dump(mode="json"), key, rotations=proof.rotations)
     except LogError as error:
         raise ProofWrong(str(error), code=error.code) from error
     return Verified(index=proof.index, size=covered.size, root=covered.root.hex(), key=key)
@@ -58,9 +59,26 @@ class _Audit(Part):
         return (yield from _key(self.core))
 
     @iteration
-    def entries(self, *, start: int = 0) -> Items[AuditEntryView]:
-        """The log's entries in order, from an index on."""
-        return Items(_entries(self.core, start))
+    def entries(
+        self,
+        *,
+        start: int = 0,
+        actor: str | None = None,
+        action: str | None = None,
+        resource: str | None = None,
+        outcome: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+        text: str | None = None,
+    ) -> Items[AuditEntryView]:
+        """The log's entries in order, from an index on: those by somebody, of a kind (``job.completed``), about a thing, and so on."""
+        wanted = {"actor": actor, "action": action, "resource": resource, "outcome": outcome, "since": since, "until": until, "q": text}
+        return Items(_entries(self.core, start, wanted))
+
+    @operation
+    def export(self, path: str | Path, *, start: int = 0, end: int | None = None, form: str = "ndjson") -> Flow[Path]:
+        """Save the log, or a range of it, with the proof that it is whole: ``halftone audit verify --export`` checks it."""
+        return (yield from saved(self.core, get("/v1/audit/export", start=start, end=end, format=form), Path(path)))
 
     @operation
     def prove(self, event: str) -> Flow[InclusionProof]:

@@ -13,12 +13,16 @@ from halftone.merkle.errors import (
     SignatureError,
     TamperedError,
 )
+from halftone.merkle.export import Head, entry_line, verify_export
 from halftone.merkle.frontier import Frontier
 from halftone.merkle.keys import VerifierKey, dump_key, generate_key, load_key, verifier_key
 from halftone.merkle.note import Checkpoint, sign_note, verify_note
 from halftone.merkle.note import sign as sign_checkpoint
 from halftone.merkle.note import verify as verify_checkpoint
 from halftone.merkle.proof import Proof, verify_proof
+from halftone.merkle.rotation import Keys, Rotation, sign_rotation, verify_rotation
+from halftone.merkle.stretch import Stretch, subtrees
+from halftone.merkle.tiles import MOST_ENTRY_BYTES, Tile, entry_bundle, hash_tile, tiles
 from halftone.merkle.tree import (
     EMPTY_ROOT,
     HASH_SIZE,
@@ -33,15 +37,18 @@ from halftone.merkle.tree import (
     verify_consistency,
     verify_inclusion,
 )
-from halftone.merkle.verify import Report, verify_log
+from halftone.merkle.verify import Report, Row, StoredNodes, verify_log, verify_rows
 
 __all__ = [
     "EMPTY_ROOT",
     "HASH_SIZE",
+    "MOST_ENTRY_BYTES",
     "CanonicalError",
     "Checkpoint",
     "Frontier",
+    "Head",
     "KeyFormatError",
+    "Keys",
     "LogError",
     "MemoryNodes",
     "MissingNodeError",
@@ -50,15 +57,23 @@ __all__ = [
     "Proof",
     "ProofError",
     "Report",
+    "Rotation",
+    "Row",
     "SignatureError",
+    "StoredNodes",
+    "Stretch",
     "TamperedError",
+    "Tile",
     "VerifierKey",
     "appended",
     "canonical",
     "check_canonical",
     "consistency_proof",
     "dump_key",
+    "entry_bundle",
+    "entry_line",
     "generate_key",
+    "hash_tile",
     "inclusion_proof",
     "leaf_hash",
     "load_key",
@@ -66,11 +81,17 @@ __all__ = [
     "root",
     "sign_checkpoint",
     "sign_note",
+    "sign_rotation",
+    "subtrees",
+    "tiles",
     "verifier_key",
     "verify_checkpoint",
     "verify_consistency",
+    "verify_export",
     "verify_inclusion",
     "verify_log",
     "verify_note",
     "verify_proof",
+    "verify_rotation",
+    "verify_rows",
 ]

@@ -123,6 +123,18 @@ def sign_note(text: str, key: Ed25519PrivateKey, name: str) -> str:
     return f"{text}\n{_DASH} {name} {to_base64(signer.id + signature)}\n"
 
 
+def add_signature(note: str, key: Ed25519PrivateKey, name: str) -> str:
+    """Sign a note once more, with another key.
+
+    Raises:
+        KeyFormatError: the name cannot be a key's name.
+        NoteError: the note is malformed.
+
+    """
+    text, _ = _split_note(note)
+    return note + sign_note(text, key, name).rpartition("\n\n")[2]
+
+
 def verify_note(note: str, verifier_key: str) -> str:
     """Check that a key has signed a note, and give the signed text, with its last newline.
 

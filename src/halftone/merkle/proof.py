@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from halftone.merkle.encoding import from_base64, to_base64
 from halftone.merkle.errors import ProofError
-from halftone.merkle.note import Checkpoint, verify
+from halftone.merkle.note import Checkpoint
+from halftone.merkle.rotation import Keys
 from halftone.merkle.tree import Get, inclusion_proof, leaf_hash, verify_inclusion
 
 
@@ -66,7 +67,9 @@ class Proof:
         )
 
 
-def verify_proof(entry: bytes, proof: Proof | Mapping[str, Any], vkey: str, *, origin: str | None = None) -> Checkpoint:
+def verify_proof(
+    entry: bytes, proof: Proof | Mapping[str, Any], vkey: str, *, origin: str | None = None, rotations: Iterable[str] = ()
+) -> Checkpoint:
     """Check that an entry is in the log, and give the checkpoint under which it is.
 
     Args:
@@ -74,6 +77,7 @@ def verify_proof(entry: bytes, proof: Proof | Mapping[str, Any], vkey: str, *, o
         proof: a proof, or its dict.
         vkey: the log's verifier key.
         origin: the log it must be of; None accepts every log for which the key signs.
+        rotations: the notes by which the log went over from one key to the next.
 
     Raises:
         ProofError: the proof is malformed, of another entry, of another size than its checkpoint, or does not hold.
@@ -86,7 +90,7 @@ def verify_proof(entry: bytes, proof: Proof | Mapping[str, Any], vkey: str, *, o
         proof = Proof.from_dict(proof)
     if leaf_hash(entry) != proof.leaf_hash:
         raise ProofError("The proof is of another entry: this one has another hash.")
-    checkpoint = verify(proof.checkpoint, vkey, origin=origin)
+    checkpoint = Keys(vkey, rotations).verify(proof.checkpoint, origin=origin)
     if checkpoint.size != proof.size:
         raise ProofError(f"The proof is for {proof.size} leaves, its checkpoint for {checkpoint.size}.")
     verify_inclusion(proof.leaf_hash, proof.index, proof.size, proof.hashes, checkpoint.root)

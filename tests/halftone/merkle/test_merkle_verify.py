@@ -171,9 +171,11 @@ def test_a_log_rolled_back_behind_its_checkpoint_is_found() -> None:
 
 
 def test_a_checkpoint_older_than_one_known_is_refused() -> None:
-    """A rolled-back checkpoint that fits a rolled-back log is found by whoever kept a newer one."""
-    with pytest.raises(NoteError, match="has 100 entries, more than the 64"):
+    """A rolled-back checkpoint that fits a rolled-back log is found by whoever kept a newer one; an old one over a whole log is none."""
+    with pytest.raises(TamperedError, match="has 64 entries where 100 were signed") as caught:
         verify_log(ENTRIES[:64], note(64), VKEY, earlier=[note(100)])
+    assert caught.value.index == 64
+    assert verify_log(ENTRIES, note(64), VKEY, earlier=[note(100)]).checkpoint.size == 100
 
 
 @pytest.mark.parametrize("bad", [b'{"b":1,"a":2}', b'{"a": 1}', b"not JSON", b"\xff", b""])
