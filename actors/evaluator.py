@@ -11,6 +11,9 @@ from infra.work.executor import run_executor
 from infra.work.task import Finished, Task, TaskRefused
 from infra.work.worker import Reporter
 
+HEAVY = ("pyarrow.parquet", "halftone.evaluation.report")
+"""What a worker imports before there is a task for it."""
+
 
 async def run(settings: Settings) -> None:
     """Evaluate until stopped."""

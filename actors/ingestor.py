@@ -38,6 +38,8 @@ MEDIA_TYPES: dict[TableFormat, str] = {
     TableFormat.JSONL: "application/jsonl",
     TableFormat.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
+HEAVY = ("halftone.tables.ingest", "halftone.tables.schema", "halftone.tables.profile", "halftone.schemas.draft")
+"""What a worker imports before there is a task for it."""
 RESULTS = ("fetched", "table", "proposal", "profile", "draft", "sample")
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 PARQUET = "application/vnd.apache.parquet"
 BINARY = "application/octet-stream"
+HEAVY = ("pyarrow.parquet", "halftone.synthesis.encoding", "halftone.synthesis.marginal", "halftone.tables.picked")
+"""What a worker imports before there is a task for it."""
 
 
 async def run(settings: Settings) -> None:

@@ -52,6 +52,9 @@ class Progress(Contract):
     attempt: int = Field(ge=1)
     step: Code
     fraction: float = Field(ge=0, le=1, description="of the whole job")
+    left: float | None = Field(
+        default=None, ge=0, description="seconds until it may be done, by its pace so far; absent: nothing can be said"
+    )
 
 
 class Vitals(Contract):

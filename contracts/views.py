@@ -37,6 +37,9 @@ class ProgressView(Contract):
     attempt: int = Field(ge=1, description="which run of the job")
     step: Code = Field(description="what it is doing")
     fraction: float = Field(ge=0, le=1, description="of the whole job")
+    left: float | None = Field(
+        default=None, ge=0, description="seconds until it may be done, by its pace so far; absent: nothing can be said"
+    )
 
 
 class OutputView(Contract):

@@ -29,6 +29,9 @@ def exit_when_closed(descriptor: int, *, heard: int | None = None, code: int = 7
         while said := os.read(descriptor, 4096):
             if heard is not None:
                 os.write(heard, said)
+        if os.getpgrp() == os.getpid():
+            # What this process has started goes with it.
+            os.killpg(0, signal.SIGKILL)
         os._exit(code)
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()

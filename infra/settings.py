@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from contracts.jobs import JobKind
 from infra.sources.named import Sources, SqlSources, StoreSources
 
 MIB = 1 << 20
+
+
+_LIMIT = re.compile(r"([a-z]+)=(\d*):(\d*)")
+
+
+def _limits(given: str) -> dict[JobKind, tuple[int | None, int | None]]:
+    """Limits by kind. Raises ValueError."""
+    found = {}
+    for part in filter(None, given.split(",")):
+        match = _LIMIT.fullmatch(part.strip())
+        if match is None or match[1] not in set(JobKind):
+            raise ValueError(f"{part!r} must be kind=bytes:seconds, as in synthesize=8589934592:3600")
+        found[JobKind(match[1])] = int(match[2]) if match[2] else None, int(match[3]) if match[3] else None
+    return found
 
 
 class Settings(BaseModel):
@@ -27,6 +43,13 @@ class Settings(BaseModel):
     nats_port: int = Field(default=0, ge=0, le=65535, description="port of the embedded broker; 0 picks a free one once, and keeps it")
     admin_token: str | None = Field(default=None, min_length=16, description="administrator's token; absent: one is made at first start")
     slots: int = Field(default=2, ge=1, le=64, description="jobs that one executor runs at a time")
+    warm_workers: int = Field(default=1, ge=0, le=64, description="worker processes that an executor keeps started ahead of the next job")
+    worker_idle_seconds: int = Field(default=300, ge=1, description="seconds without a job after which these leave")
+    job_memory_bytes: int = Field(default=0, ge=0, description="most memory that a job's process may hold, in bytes; 0: no limit")
+    job_seconds: int = Field(default=0, ge=0, description="longest that one attempt at a job may take; 0: no limit")
+    job_limits: str = Field(
+        default="", description="other limits for kinds of jobs: kind=bytes:seconds, separated by commas; what is left out holds as above"
+    )
     max_upload_bytes: int = Field(default=1024 * MIB, ge=1, description="largest upload, in bytes as sent")
     max_table_bytes: int = Field(default=4096 * MIB, ge=1, description="largest upload, in bytes once decompressed")
     max_columns: int = Field(default=1000, ge=1, description="most columns a table may have")
@@ -92,6 +115,17 @@ class Settings(BaseModel):
         if address.scheme == "http" and address.hostname not in self.checkpoint_hosts.split(","):
             raise ValueError(f"checkpoint_to: http is not guarded; use https, or name {address.hostname!r} in HALFTONE_CHECKPOINT_HOSTS")
         return self
+
+    @field_validator("job_limits")
+    @classmethod
+    def _known(cls, given: str) -> str:
+        _limits(given)
+        return given
+
+    def job_limit(self, kind: JobKind) -> tuple[int, int]:
+        """Bytes and seconds that a job of a kind may use; 0 is without a limit."""
+        memory, seconds = _limits(self.job_limits).get(kind, (None, None))
+        return self.job_memory_bytes if memory is None else memory, self.job_seconds if seconds is None else seconds
 
     def opened(self) -> tuple[Path, ...]:
         """The directories of ``read_paths``, symbolic links followed; reads the file system."""

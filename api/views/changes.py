@@ -90,6 +90,6 @@ class Listeners:
 
     def tell_progress(self, progress: Progress) -> None:
         if progress.job in self._listeners:
-            view = ProgressView(attempt=progress.attempt, step=progress.step, fraction=progress.fraction)
+            view = ProgressView(attempt=progress.attempt, step=progress.step, fraction=progress.fraction, left=progress.left)
             for listener in self._listeners[progress.job]:
                 listener.tell_progress(view)

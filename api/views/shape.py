@@ -85,7 +85,7 @@ def job_view(row: Row[Any], progress: Progress | None) -> JobView:
 
 
 def progress_view(progress: Progress) -> ProgressView:
-    return ProgressView(attempt=progress.attempt, step=progress.step, fraction=progress.fraction)
+    return ProgressView(attempt=progress.attempt, step=progress.step, fraction=progress.fraction, left=progress.left)
 
 
 def outputs_view(outputs: Sequence[Output]) -> tuple[OutputView, ...]:

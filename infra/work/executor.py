@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
-import sys
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from functools import partial
@@ -33,18 +31,14 @@ from infra.instance import Instance
 from infra.runtime import Runtime, running
 from infra.settings import Settings
 from infra.work.jobs import Busy, Jobs, Lease, job_table
+from infra.work.pace import Pace
 from infra.work.task import REPORT, RESULTS, Advanced, Broken, Finished, Happened, Limits, Measured, Opening, Task, result_id
+from infra.work.workers import Allowance, Worker, Workers
 
 log = structlog.get_logger()
 
 BEAT_SECONDS = ACK_WAIT / 4
 """Between two signs of life to broker and database, while there are jobs at work."""
-LINE_BYTES = 16 << 20
-"""Longest report of a worker."""
-
-
-WORKER_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-"""Workers run side by side: threads of one that wait for those of another cost several times what they gain."""
 
 
 Events = Callable[[Transaction, RunJob, Finished], tuple[Happened, ...]]
@@ -74,7 +68,9 @@ class Executor:
         self._jobs = Jobs(runtime.store.metadata.tables["jobs"], runtime.source, self._instance.id, self._instance.is_gone)
         self._held: dict[JobId, tuple[Lease, Delivery]] = {}
         self._working = asyncio.Event()
-        self._workers: dict[JobId, asyncio.subprocess.Process] = {}
+        settings = runtime.settings
+        self._pool = Workers(entry, settings.warm_workers, settings.worker_idle_seconds)
+        self._workers: dict[JobId, Worker] = {}
 
     async def serve(self) -> None:
         """Take jobs and cancellations until the actor stops."""
@@ -82,6 +78,7 @@ class Executor:
         await runtime.client.subscribe(subjects.CANCEL_ALL, cb=self._hear_cancel)
         runs = RunLoop(runtime, run_durable(self._actor), self._handle, _light, self._give_up)
         runtime.keep("heartbeat", self._beat)
+        runtime.keep("workers", self._pool.run)
         runtime.keep("runs", partial(runs.run, runtime.settings.slots))
         runtime.keep("control", partial(serve, runtime, {ctl_durable(self._actor): self._cancel}))
         runtime.ready()
@@ -165,31 +162,25 @@ class Executor:
     async def _work(self, lease: Lease) -> Finished | Broken:
         """Have a worker do the job. Raises WorkerLost."""
         job = lease.command.job
-        worker = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "infra.work.worker",
-            env=os.environ | WORKER_ENVIRONMENT,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=LINE_BYTES,
-        )
-        self._workers[job] = worker
+        worker = self._workers[job] = await self._pool.take()
         self._runtime.tally.workers_started += 1
+        watch = asyncio.create_task(worker.watch(Allowance(*self._runtime.settings.job_limit(lease.command.spec.kind))))
         try:
             # A cancellation that came before there was a worker to end has left its mark.
-            if await self._store.write(lambda tx: self._jobs.cancel_requested(tx, lease)):
-                raise WorkerLost("cancelled before its worker began")
-            assert worker.stdin is not None  # noqa: S101  # asked for above
-            worker.stdin.write(self._task(lease).model_dump_json().encode() + b"\n")
-            await worker.stdin.drain()
+            await self._require_wanted(lease)
+            await worker.tell(self._task(lease).model_dump_json().encode() + b"\n")
             with tracing.span("worker"), tracing.steps() as steps:
                 return await self._listen(lease, worker, steps)
+        except (WorkerLost, OSError):
+            if worker.exceeded is None:
+                raise
+            log.warning("worker.exceeded", job=job, code=worker.exceeded.code)
+            return Broken(code=worker.exceeded.code, problem=worker.exceeded.document().model_dump(mode="json"))
         finally:
+            watch.cancel()
             self._workers.pop(job, None)
-            with contextlib.suppress(ProcessLookupError):
-                worker.kill()
-            await asyncio.shield(worker.wait())
+            await asyncio.shield(worker.end())
+            self._pool.expect_more()
 
     def _task(self, lease: Lease) -> Task:
         settings, spec = self._runtime.settings, lease.command.spec
@@ -206,22 +197,25 @@ class Executor:
             measurements=lease.measurements,
         )
 
-    async def _listen(self, lease: Lease, worker: asyncio.subprocess.Process, steps: tracing.Steps) -> Finished | Broken:
-        assert worker.stdout is not None  # noqa: S101  # asked for where it was made
-        assert worker.stdin is not None  # noqa: S101
-        async for line in worker.stdout:
+    async def _require_wanted(self, lease: Lease) -> None:
+        if await self._store.write(lambda tx: self._jobs.cancel_requested(tx, lease)):
+            raise WorkerLost("cancelled before its worker began")
+
+    async def _listen(self, lease: Lease, worker: Worker, steps: tracing.Steps) -> Finished | Broken:
+        clock = asyncio.get_running_loop().time
+        pace = Pace(clock())
+        async for line in worker.lines:
             match report := REPORT.validate_json(line):
                 case Advanced():
                     steps.reached(report.step)
-                    await self._tell_progress(lease, report)
+                    await self._tell_progress(lease, report, pace.left(report.fraction, clock()))
                 case Opening() | Measured():
                     if not await self._store.write(partial(self._noted, lease, report)):
                         raise WorkerLost("the lease was lost, or the job is to be cancelled")
-                    worker.stdin.write(b"+")
-                    await worker.stdin.drain()
+                    await worker.tell(b"+")
                 case Finished() | Broken():
                     return report
-        raise WorkerLost(f"ended with code {await worker.wait()}")
+        raise WorkerLost(f"ended with code {await worker.ended()}")
 
     def _noted(self, lease: Lease, report: Opening | Measured, tx: Transaction) -> bool:
         if isinstance(report, Measured):
@@ -229,8 +223,13 @@ class Executor:
         return self._jobs.opening(tx, lease)
 
     async def _write_end(self, lease: Lease, end: Finished | Broken) -> None:
-        state = await self._store.write(partial(self._ended, lease, end))
+        # Before the end is written: nobody ever sees a failure whose reason is not there.
+        told = () if isinstance(end, Finished) else await asyncio.to_thread(self._keep_reason, lease, end)
+        state = await self._store.write(partial(self._ended, lease, end, told))
         tracing.note("halftone.end", state or "lost")
+        if state is not JobState.FAILED:
+            for object_id in told:
+                await asyncio.to_thread(self._runtime.objects.delete, object_id)
         if state is None:
             await self._clear(lease.command.job, lease.attempt)
             return
@@ -251,13 +250,16 @@ class Executor:
         for object_id in {result_id(job, attempt, role) for role in RESULTS} - kept:
             await asyncio.to_thread(self._runtime.objects.delete, object_id)
 
-    def _ended(self, lease: Lease, end: Finished | Broken, tx: Transaction) -> JobState | None:
+    def _ended(self, lease: Lease, end: Finished | Broken, told: tuple[ObjectId, ...], tx: Transaction) -> JobState | None:
         if isinstance(end, Finished):
             return self._jobs.complete(tx, lease, end.outputs, lambda: self._events(tx, lease.command, end))
+        return self._jobs.fail(tx, lease, end.code, *told)
+
+    def _keep_reason(self, lease: Lease, end: Broken) -> tuple[ObjectId, ...]:
+        """Store the problem document and the log of a job that cannot be done."""
         task, objects = self._task(lease), self._runtime.objects
         problem = objects.put(task.object_id("problem"), json.dumps(end.problem).encode(), "application/problem+json")
-        traceback = objects.put(task.object_id("log"), end.log.encode(), "text/plain; charset=utf-8", ".log")
-        return self._jobs.fail(tx, lease, end.code, problem, traceback)
+        return problem, objects.put(task.object_id("log"), end.log.encode(), "text/plain; charset=utf-8", ".log")
 
     async def _beat(self) -> None:
         """Tell broker and database, for ever, that work goes on, while it does; a lease that is lost ends its worker."""
@@ -278,9 +280,9 @@ class Executor:
         """Those that are lost, or whose job is to be cancelled."""
         return [lease for lease in leases if not self._jobs.renew(tx, lease)]
 
-    async def _tell_progress(self, lease: Lease, report: Advanced) -> None:
+    async def _tell_progress(self, lease: Lease, report: Advanced, left: float | None) -> None:
         job = lease.command.job
-        progress = Progress(job=job, attempt=lease.attempt, step=report.step, fraction=report.fraction)
+        progress = Progress(job=job, attempt=lease.attempt, step=report.step, fraction=report.fraction, left=left)
         with contextlib.suppress(NatsError, OSError):
             await self._runtime.client.publish(subjects.progress(job), progress.model_dump_json().encode())
 
@@ -307,8 +309,7 @@ class Executor:
     def _kill(self, job: JobId) -> None:
         worker = self._workers.get(job)
         if worker is not None:
-            with contextlib.suppress(ProcessLookupError):
-                worker.kill()
+            worker.kill()
 
 
 def _light(message: Message) -> bool:

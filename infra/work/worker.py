@@ -1,4 +1,4 @@
-"""The worker process: does one task and ends. Run as ``python -m infra.work.worker`` with the task on standard input."""
+"""The worker process: does one task and ends. Run as ``python -m infra.work.worker ENTRY`` with the task on standard input."""
 
 from __future__ import annotations
 
@@ -79,18 +79,36 @@ def _broken(error: ProblemError) -> Broken:
     return Broken(code=error.code, problem=error.document().model_dump(mode="json"), log=traceback.format_exc())
 
 
+def prepare(entry: str) -> None:
+    """Import what tasks of this kind need: done while no job waits, where the worker was started ahead."""
+    module = importlib.import_module(entry.partition(":")[0])
+    for heavy in getattr(module, "HEAVY", ()):
+        importlib.import_module(heavy)
+
+
 def main() -> None:
-    """Read the task, keep standard output for reports, and end with the executor whatever happens."""
+    """Prepare, read the task, keep standard output for reports, and end with the executor whatever happens."""
     # Ctrl-C on the terminal reaches every process of the group; how this one ends is for its executor to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.excepthook = _broke
-    task_line = sys.stdin.buffer.readline()
     out = os.dup(1)
     # What a library prints must not be taken for a report.
     os.dup2(2, 1)
+    prepare(sys.argv[1])
+    task_line = _line(0)
+    if not task_line:
+        return
     acknowledge_read, acknowledge_write = os.pipe()
     exit_when_closed(0, heard=acknowledge_write)
     perform(Task.model_validate_json(task_line), Reporter(out, acknowledge_read))
+
+
+def _line(descriptor: int) -> bytes:
+    """A line, and nothing of what may follow it; empty at the end."""
+    line = bytearray()
+    while not line.endswith(b"\n") and (byte := os.read(descriptor, 1)):
+        line += byte
+    return bytes(line)
 
 
 def _broke(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -79,6 +79,8 @@ class Bench:
 
     def __init__(self, runtime: Runtime, executor: Executor, heard: Heard) -> None:
         self.runtime, self.executor, self.heard = runtime, executor, heard
+        self.kept: set[str] = set()
+        """Objects that are to stay."""
 
     async def handle(self, envelope: Envelope) -> Verdict:
         async def alive() -> None: ...

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from contracts.jobs import JobKind
 from infra.settings import Settings
 
 
@@ -117,3 +118,17 @@ def test_a_signing_key_is_checked_and_never_repeated() -> None:
     assert "signing_key" in str(caught.value)
     assert "c2VjcmV0" not in str(caught.value)
     assert "AAAA" not in repr(Settings.load(signing_key="A" * 43 + "="))
+
+
+def test_limits_of_kinds_win_over_the_general_ones() -> None:
+    """What a kind leaves out holds as for all."""
+    settings = Settings(job_memory_bytes=10, job_seconds=20, job_limits="synthesize=1:2, ingest=:3,export=4:")
+    kinds = (JobKind.SYNTHESIZE, JobKind.INGEST, JobKind.EXPORT, JobKind.EVALUATE)
+    assert [settings.job_limit(kind) for kind in kinds] == [(1, 2), (10, 3), (4, 20), (10, 20)]
+
+
+@pytest.mark.parametrize("given", ["synthesize", "synthesize=8GiB:2", "fly=1:2", "ingest=1", "ingest=1:2;export=1:2"])
+def test_a_limit_that_is_none_is_refused(given: str) -> None:
+    """And the message shows what one looks like."""
+    with pytest.raises(ValidationError, match="must be kind=bytes:seconds, as in synthesize=8589934592:3600"):
+        Settings(job_limits=given)

@@ -35,7 +35,7 @@ class System:
 
     def start(self) -> None:
         self.shared.mkdir(exist_ok=True)
-        own = {"HALFTONE_HOME": str(self.home), "HALFTONE_PORT": "0", "HALFTONE_READ_PATHS": str(self.shared)}
+        own = {"HALFTONE_HOME": str(self.home), "HALFTONE_PORT": "0", "HALFTONE_WARM_WORKERS": "0", "HALFTONE_READ_PATHS": str(self.shared)}
         environment = os.environ | own | self._environment
         environment.pop("HALFTONE_ADMIN_TOKEN", None)
         with self.errors.open("ab") as errors:

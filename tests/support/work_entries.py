@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
 
@@ -73,6 +74,32 @@ def hang(task: Task, reporter: Reporter) -> Finished:
         reporter.advanced("hang", 0.5)
         threading.Event().wait()
     raise AssertionError
+
+
+def hoard(task: Task, reporter: Reporter) -> Finished:
+    """Take far more memory than asked for, and hold it."""
+    task.objects.put(task.object_id("table"), b"half")
+    held = bytearray(b"x") * (400 << 20)
+    reporter.advanced("hoard", 0.5)
+    threading.Event().wait()
+    raise AssertionError(len(held))
+
+
+def beget(_task: Task, reporter: Reporter) -> Finished:
+    """Start a process that would outlive this one, say so, and never end."""
+    subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+    reporter.advanced("beget", 0.5)
+    threading.Event().wait()
+    raise AssertionError
+
+
+def dawdle(task: Task, reporter: Reporter) -> Finished:
+    """Take a moment for each of many steps, and end well."""
+    reporter.opening()
+    for n in range(10):
+        threading.Event().wait(0.03)
+        reporter.advanced(f"step{n}", n / 10)
+    return finish(task.model_copy(update={"measurements": task.object_id("measurements")}), reporter)
 
 
 def measure_then_die(task: Task, reporter: Reporter) -> Finished:
