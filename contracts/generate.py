@@ -115,19 +115,14 @@ RETENTION = {
 }
 REPEATED = (subjects.EVENTS, subjects.AUDIT, subjects.DEAD)
 """Streams whose messages the broker publishes again, with their sequence, once they are stored."""
+_NAMED = ("dataset", "job", "message", "request", "token")
+_IDS = {"account": "budget account", "key": "new key", "letter": "dead letter", **{name: name for name in _NAMED}}
 PARAMETERS = {
-    "about": "id of the dataset or job that it belonged to",
-    "account": "id of the budget account",
-    "part": "name of the actor, or edge",
-    "dataset": "id of the dataset",
+    **{name: f"id of the {what}" for name, what in _IDS.items()},
     "index": "position in the log of the first leaf",
-    "job": "id of the job",
-    "letter": "id of the dead letter",
-    "key": "id of the new key",
-    "message": "id of the message",
-    "request": "id of the request",
+    "part": "name of the actor, or edge",
+    "about": "id of the dataset or job that it belonged to",
     "size": "leaves in the log",
-    "token": "id of the token",
 }
 
 
