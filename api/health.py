@@ -10,9 +10,6 @@ from api.v1.answers import Health
 from api.v1.parameters import TheEdge
 from api.views.projector import REPEATED
 
-MOST_LAG = 5_000
-"""Messages that a view may be behind its stream: a fraction of a second's folding."""
-
 
 @get("/live", operation_id="getLive", summary="Whether the process lives")
 async def live() -> Health:
@@ -22,7 +19,7 @@ async def live() -> Health:
 
 @get("/ready", operation_id="getReady", summary="Whether the process serves")
 async def ready(edge: TheEdge) -> Response[Health]:
-    """503 with reasons while the broker is away, a view lags, or a background task is down."""
+    """503 with reasons while the broker is away, a view or the log lags, or a background task is down."""
     reasons = not_ready(edge)
     return Response(Health(status="unready" if reasons else "ok", reasons=reasons), status_code=503 if reasons else 200)
 
@@ -34,8 +31,10 @@ def not_ready(edge: Edge) -> tuple[str, ...]:
         reasons.append("the broker is away")
     for stream in REPEATED:
         lag = edge.projector.last(stream) - edge.projector.position(stream)
-        if lag > MOST_LAG:
+        if lag > edge.settings.most_lag:
             reasons.append(f"the view of {stream} is {lag:,} messages behind")
+    if (lag := edge.projector.log_lag) > edge.settings.most_lag:
+        reasons.append(f"the log is {lag:,} events behind")
     if edge.runtime.stopping.is_set():
         reasons.append("stopping")
     return tuple(reasons)

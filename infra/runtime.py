@@ -22,6 +22,7 @@ from contracts.jobs import Actor
 from contracts.records import Vitals
 from infra.bus.connection import connect
 from infra.bus.relay import Relay
+from infra.database.pruning import prune
 from infra.database.store import Store
 from infra.home import BusAccess, Home
 from infra.objects import Objects
@@ -162,6 +163,7 @@ async def running(name: str, settings: Settings, metadata: MetaData) -> AsyncIte
     runtime.keep("relay", runtime.relay.run)
     if name != EDGE:
         runtime.keep("vitals", partial(runtime.tell_vitals, Actor(name)))
+    runtime.keep("prune", partial(prune, store, settings.inbox_days, settings.outbox_days))
     try:
         yield runtime
     finally:

@@ -70,6 +70,9 @@ class Settings(BaseModel):
     checkpoint_every: float = Field(default=60.0, ge=0.05, le=86_400, description="seconds between two of them, while the log grows")
     checkpoint_hosts: str = Field(default="", description="hosts that may get them over http or at a private address, separated by ','")
     keep_logs_days: int = Field(default=0, ge=0, le=36_500, description="days after a job's end when its log is removed; 0: with its data")
+    outbox_days: int = Field(default=30, ge=1, description="days for which messages that were sent are kept, should the broker lose them")
+    inbox_days: int = Field(default=60, ge=1, description="days for which it is known which messages were handled")
+    most_lag: int = Field(default=5_000, ge=1, description="messages that a view or the log may be behind before the edge is not ready")
     metrics_open: bool = Field(default=False, description="whether /metrics needs no token")
     otlp_endpoint: str = Field(
         default="", pattern=r"^(https?://[^\s]+)?$", description="base URL of an OpenTelemetry collector (OTLP over HTTP); empty: no traces"
@@ -114,6 +117,13 @@ class Settings(BaseModel):
         address = urlsplit(self.checkpoint_to)
         if address.scheme == "http" and address.hostname not in self.checkpoint_hosts.split(","):
             raise ValueError(f"checkpoint_to: http is not guarded; use https, or name {address.hostname!r} in HALFTONE_CHECKPOINT_HOSTS")
+        return self
+
+    @model_validator(mode="after")
+    def _known_for_longer(self) -> Self:
+        # What is sent again must be known again.
+        if self.inbox_days < self.outbox_days:
+            raise ValueError(f"inbox_days ({self.inbox_days}) must be at least outbox_days ({self.outbox_days})")
         return self
 
     @field_validator("job_limits")

@@ -50,6 +50,8 @@ class Folded:
     """Ledger rows of the batch that say that something did not fit."""
     again: Sequence[Row]
     """Job rows of the batch that say that another attempt began, as it says them."""
+    logged: int
+    """Leaves that the log has by it; 0 where it is not about the log."""
 
 
 class Fold:
@@ -78,7 +80,8 @@ class Fold:
         ended = frozenset(row["job"] for row in jobs if row["rank"] == end)
         refused = [row for row in rows.get("ledger", ()) if row["code"] is not None]
         again = [row for row in rows.get("jobs", ()) if row["attempt"] > 1 and "started" in row]
-        return Folded(touched, ended, jobs, messages[0].sequence, refused, again)
+        logged = max((row["place"] + 1 for row in rows["audit_entries"]), default=0)
+        return Folded(touched, ended, jobs, messages[0].sequence, refused, again, logged)
 
 
 class Projector:
@@ -89,6 +92,8 @@ class Projector:
         self._views, self._client, self._seen = views, client, seen
         self._tails: dict[str, Tail] = {}
         self._marks = {stream: Watermark() for stream in REPEATED}
+        self._logged = 0
+        """Leaves of the log, as far as it is here."""
         self._listeners, self._ends = Listeners(), Listeners()
 
     async def run_events(self) -> None:
@@ -111,6 +116,11 @@ class Projector:
     def position(self, stream: str) -> int:
         """Sequence up to which a stream is in the views."""
         return self._marks[stream].position
+
+    @property
+    def log_lag(self) -> int:
+        """Events that the auditor has not told of as leaves; none while a broker that lost some holds fewer than the log."""
+        return max(0, self.last(subjects.EVENTS) - self._logged)
 
     def last(self, stream: str) -> int:
         """Last sequence that a stream is known to hold."""
@@ -137,6 +147,8 @@ class Projector:
         while True:
             sequence, message_id = await self._views.position(stream)
             self._marks[stream].advance(sequence)
+            if stream == subjects.AUDIT:
+                self._logged = await self._views.audit_size()
             tail = self._tails[stream] = Tail(self._client, stream, REPEATED[stream])
             try:
                 await tail.follow(sequence, message_id, apply)
@@ -146,6 +158,7 @@ class Projector:
 
     async def _apply(self, stream: str, fold_batch: Fold, messages: Sequence[Stored]) -> None:
         folded = await self._views.write(lambda tx: fold_batch.apply(messages, tx.connection))
+        self._logged = max(self._logged, folded.logged)
         for job in folded.ended:
             self._views.progress.drop(job)
         self._views.remember(folded.rows)

@@ -237,9 +237,9 @@ class Executor:
         await self._clear_all(lease.command.job, lease.attempt, kept)
 
     async def _tidy(self, job: JobId) -> None:
-        """Remove what a job left that ended without a result, also where whoever ended it died before doing so."""
-        attempts = await self._store.write(lambda tx: self._jobs.given_up(tx, job))
-        await self._clear_all(job, attempts)
+        """Remove what attempts left that came to nothing, also where whoever ended the job died before doing so."""
+        attempts, kept = await self._store.write(lambda tx: self._jobs.given_up(tx, job))
+        await self._clear_all(job, attempts, kept)
 
     async def _clear_all(self, job: JobId, attempts: int, kept: AbstractSet[ObjectId] = frozenset()) -> None:
         """Remove what any attempt wrote that nobody will refer to."""

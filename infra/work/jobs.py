@@ -252,10 +252,14 @@ class Jobs:
         """Whether somebody works on the job who may still be alive."""
         return row.state == JobState.RUNNING and row.lease_until > now_ms() and not self._is_gone(row.owner)
 
-    def given_up(self, tx: Transaction, job: JobId) -> int:
-        """Attempts at a job that ended without a result, and so may have left something behind; 0 for any other job."""
+    def given_up(self, tx: Transaction, job: JobId) -> tuple[int, frozenset[ObjectId]]:
+        """Attempts at a job that came to nothing, and so may have left something behind, and what of that is still needed."""
         row = self._row(tx, job)
-        return row.attempt if row is not None and row.state in {JobState.CANCELLED, JobState.FAILED} else 0
+        if row is None or not JobState(row.state).terminal:
+            return 0, frozenset()
+        if row.state == JobState.COMPLETED:
+            return row.attempt - 1, frozenset(filter(None, (row.measurements,)))
+        return row.attempt, frozenset()
 
     def _cancelled(self, row: Row[Any], command: RunJob) -> JobCancelled:
         return JobCancelled(job=row.job, attempt=row.attempt, never_started=_unused(row, command))

@@ -124,8 +124,19 @@ def test_observing_is_not_charged(bench: Bench) -> None:
 def test_attempts_of_a_job_without_result_are_known(bench: Bench) -> None:
     """What they left can be removed; a job that still runs, or has ended well, is left alone."""
     taken = lease(bench, command(None))
-    assert bench.database.do(lambda tx: bench.jobs.given_up(tx, JOB)) == 0
+    assert bench.database.do(lambda tx: bench.jobs.given_up(tx, JOB)) == (0, frozenset())
     bench.cancel()
     bench.database.do(lambda tx: bench.jobs.cancelled(tx, taken))
-    assert bench.database.do(lambda tx: bench.jobs.given_up(tx, JOB)) == 1
-    assert bench.database.do(lambda tx: bench.jobs.given_up(tx, new_id("job"))) == 0
+    assert bench.database.do(lambda tx: bench.jobs.given_up(tx, JOB)) == (1, frozenset())
+    assert bench.database.do(lambda tx: bench.jobs.given_up(tx, new_id("job"))) == (0, frozenset())
+
+
+def test_earlier_attempts_of_a_job_that_completed_left_nothing_but_their_measurements(bench: Bench) -> None:
+    """What the last attempt built on stays; all else that they wrote can be removed."""
+    first, measured = lease(bench, command(1)), new_id("obj")
+    bench.database.do(lambda tx: bench.jobs.opening(tx, first))
+    bench.database.do(lambda tx: bench.jobs.measured(tx, first, measured))
+    bench.database.do(lambda tx: bench.jobs.expire(tx, first))
+    second = lease(bench, command(1))
+    bench.database.do(lambda tx: bench.jobs.complete(tx, second, (), lambda: ()))
+    assert bench.database.do(lambda tx: bench.jobs.given_up(tx, JOB)) == (1, frozenset({measured}))
