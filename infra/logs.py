@@ -11,7 +11,7 @@ import logging
 import sqlite3
 import sys
 import traceback
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
@@ -29,11 +29,11 @@ SPEAKABLE = (OSError, NatsError, sqlite3.OperationalError)
 FRAMES = 40
 """Most frames of a traceback, the innermost."""
 
-_about: ContextVar[dict[str, str] | None] = ContextVar("about", default=None)
+_about: ContextVar[Mapping[str, str | int] | None] = ContextVar("about", default=None)
 
 
 @contextlib.contextmanager
-def about(ids: dict[str, str]) -> Iterator[None]:
+def about(ids: Mapping[str, str | int]) -> Iterator[None]:
     """Name in every line what is being worked on: message, job, trace."""
     token = _about.set(ids)
     try:

@@ -8,7 +8,9 @@ import signal
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import cast
 
@@ -90,17 +92,21 @@ def main() -> None:
     """Prepare, read the task, keep standard output for reports, and end with the executor whatever happens."""
     # Ctrl-C on the terminal reaches every process of the group; how this one ends is for its executor to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.excepthook = _broke
+    sys.excepthook = partial(_broke, {})
     out = os.dup(1)
-    # What a library prints must not be taken for a report.
-    os.dup2(2, 1)
+    # What a library prints must not be taken for a report; nor is it for a log: like its warnings, it may quote the rows it works on.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
     prepare(sys.argv[1])
     task_line = _line(0)
     if not task_line:
         return
     acknowledge_read, acknowledge_write = os.pipe()
     exit_when_closed(0, heard=acknowledge_write)
-    perform(Task.model_validate_json(task_line), Reporter(out, acknowledge_read))
+    task = Task.model_validate_json(task_line)
+    sys.excepthook = partial(_broke, {"job": task.command.job, "attempt": task.attempt})
+    perform(task, Reporter(out, acknowledge_read))
 
 
 def _line(descriptor: int) -> bytes:
@@ -111,11 +117,12 @@ def _line(descriptor: int) -> bytes:
     return bytes(line)
 
 
-def _broke(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def _broke(ids: dict[str, str | int], kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     from infra import logs  # noqa: PLC0415  # wanted this once
 
     logs.configure("warning")
-    logs.last_words(kind, error, trace)
+    with logs.about(ids):
+        logs.last_words(kind, error, trace)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import pty
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +18,13 @@ from pydantic import BaseModel
 from sqlalchemy import create_engine, text
 from structlog.testing import capture_logs
 
+from contracts.commands import RunJob
+from contracts.ids import new_id
+from contracts.jobs import NoopSpec
 from contracts.problems import ProblemError
 from infra import logs, tracing
 from infra.work.executor import WorkerLost
+from infra.work.task import Limits, Task
 
 VALUE = "Xanthippeville"
 
@@ -146,21 +151,39 @@ def test_a_line_is_for_people_where_there_is_a_terminal() -> None:
         json.loads(shown.splitlines()[0])
 
 
-WORKER = "import infra.work.worker as w; w.main()"
-
-
-def test_a_worker_that_breaks_says_so_without_its_task() -> None:
-    """What it cannot read is not quoted."""
-    with subprocess.Popen([sys.executable, "-c", WORKER], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as worker:
+def broken_worker(task_line: str) -> tuple[dict[str, Any], str]:
+    """The one line that a worker writes which breaks, and all that it wrote."""
+    command = [sys.executable, "-m", "infra.work.worker"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment) as worker:
         assert worker.stdin is not None
+        assert worker.stdout is not None
         assert worker.stderr is not None
         # Held open: a worker whose executor is gone ends without a word.
-        worker.stdin.write(f'{{"entry": "{VALUE}"}}\n')
+        worker.stdin.write(task_line + "\n")
         worker.stdin.flush()
-        errors = worker.stderr.read()
+        errors, reports = worker.stderr.read(), worker.stdout.read()
     (line,) = said(errors)
+    return line, errors + reports
+
+
+def test_a_worker_that_cannot_read_its_task_does_not_quote_it() -> None:
+    """It says what is wrong with it by the class of the error."""
+    line, written = broken_worker(json.dumps({"entry": VALUE}))
     assert (line["event"], line["exception"]["type"]) == ("process.broke", "pydantic_core._pydantic_core.ValidationError")
-    assert VALUE not in errors
+    assert VALUE not in written
+
+
+def test_a_worker_that_breaks_names_its_job_and_writes_nothing_that_libraries_say(tmp_path: Path) -> None:
+    """Neither what they print nor what they warn of, nor what an exception quotes; that the disk is full is said."""
+    command = RunJob(job=new_id("job"), spec=NoopSpec())
+    limits = Limits(max_upload_bytes=1, max_table_bytes=1, max_columns=1)
+    task = Task(entry="work_entries:full_disk", command=command, attempt=2, objects_directory=tmp_path, limits=limits)
+    line, written = broken_worker(task.model_dump_json())
+    assert (line["event"], line["job"], line["attempt"]) == ("process.broke", command.job, 2)
+    assert "No space left" in line["exception"]["text"]
+    assert VALUE not in written
 
 
 def test_a_request_without_a_trace_gets_one_and_a_malformed_one_is_not_taken() -> None:

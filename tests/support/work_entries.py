@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 import threading
+import warnings
 
 from contracts.events import DatasetVersionAdded, Origin
 from contracts.jobs import Output, SynthesizeSpec
@@ -112,3 +114,11 @@ def measure_then_die(task: Task, reporter: Reporter) -> Finished:
     finished = finish(task, reporter)
     kept = (*finished.outputs, Output(role="measurements", object=task.measurements))
     return finished.model_copy(update={"outputs": kept})
+
+
+def full_disk(_task: Task, _reporter: Reporter) -> Finished:
+    """Says all that a library might, on every way there is, and ends as where the disk is full."""
+    sys.stdout.write("Xanthippeville\n")
+    sys.stdout.flush()
+    warnings.warn("Xanthippeville", RuntimeWarning, stacklevel=1)
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from ValueError("Xanthippeville")
