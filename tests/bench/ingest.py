@@ -1,4 +1,4 @@
-"""CSV to Parquet: megabytes per second and peak memory, beside DuckDB's on the same file.
+"""CSV to Parquet: megabytes per second and peak memory, beside DuckDB's on the same file; and what it takes to know the table again.
 
 Run with ``python tests/bench/ingest.py --size 1000``: the size is in megabytes. Each run is a process of its own, and the better of two.
 """
@@ -23,6 +23,7 @@ from figures import Figure, show
 ROWS, RUNS = 100_000, 2
 WORDS = np.array(["alpha", "beta", "gamma delta", "epsilon, zeta", 'eta "quoted"', "theta", "iota", "kappa"])
 OURS = "from pathlib import Path; from halftone.tables.ingest import ingest; run = lambda a, b: ingest(Path(a), Path(b))"
+KNOWING = "from pathlib import Path; from halftone.tables.content import content_hash; run = lambda a, b: content_hash(Path(b))"
 THEIRS = (
     "import duckdb; run = lambda a, b: duckdb.sql(f\"copy (select * from read_csv('{a}')) to '{b}' (format parquet, compression zstd)\")"
 )
@@ -83,6 +84,8 @@ def main() -> None:
             Figure(f"{megabytes:,.0f} MB of CSV", f"{megabytes / seconds:,.0f} MB/s", "half of DuckDB's or better"),
             Figure("peak memory", f"{memory:,.0f} MiB", "1,024 MiB"),
         ]
+        knowing, its_memory = measure(KNOWING, source, target)
+        figures.append(Figure("its content hash, of the stored table", f"{megabytes / knowing:,.0f} MB/s of CSV, {its_memory:,.0f} MiB"))
         if importlib.util.find_spec("duckdb") is not None:
             theirs, their_memory = measure(THEIRS, source, target)
             figures.append(Figure("the same with DuckDB", f"{megabytes / theirs:,.0f} MB/s, {their_memory:,.0f} MiB"))
