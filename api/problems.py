@@ -153,10 +153,16 @@ def invalid(errors: Iterable[ErrorDetails], hints: Mapping[str, str], tags: froz
     ``hints`` says, by parameter, what would be right where pydantic's own words do not; ``tags`` are the names of a union's members,
     which pydantic puts before the parameter's.
     """
-    found = [_described(error, hints, tags) for error in errors]
+    found = [_described(error, hints, tags) for error in _causes([*errors])]
     first = found[0]
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     return RequestInvalid(first["detail"] + more, parameter=first["parameter"], errors=found)
+
+
+def _causes(errors: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Without what follows from others: a list that is too short because something in it could not be read."""
+    within = {error["loc"][:depth] for error in errors for depth in range(len(error["loc"]))}
+    return [error for error in errors if error["type"] != "too_short" or error["loc"] not in within]
 
 
 _SAID = {"missing": "is missing", "extra_forbidden": "is not known here"}
@@ -170,7 +176,7 @@ def _described(error: ErrorDetails, hints: Mapping[str, str], tags: frozenset[st
         parts = ["kind"]
         said = f"must be one of {', '.join(sorted(tags))}"
     else:
-        said = _SAID.get(error["type"], _lower(error["msg"]))
+        said = _SAID.get(error["type"], _lower(error["msg"])).replace("tuple should have", "must have").replace(" after validation", "")
     name = ".".join(parts)[:LONGEST_NAME]
     hint = hints.get(parts[-1]) if parts and error["type"] == "missing" else None
     return {"parameter": name, "detail": f"{name or 'the body'}: {said}" + (f": {hint}" if hint else "")}

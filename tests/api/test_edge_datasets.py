@@ -216,7 +216,9 @@ async def test_a_schema_that_does_not_fit_is_refused_by_column(system: Any) -> N
     dated = {"columns": [{"name": "age", "type": "date"}, {"name": "city", "type": "text"}]}
     assert (await system.problem(await system.http.put(path, json=dated), 422, "schema-type-mismatch"))["column"] == "age"
     unknown = await system.problem(await system.http.put(path, json={"columns": [{**age, "kind": "x"}]}), 422, "request-invalid")
-    assert unknown["parameter"] == "tables.0.columns.0.kind"
+    assert [error["parameter"] for error in unknown["errors"]] == ["tables.0.columns.0.kind"], "and nothing that follows from it"
+    empty = await system.problem(await system.http.put(path, json={"columns": []}), 422, "request-invalid")
+    assert empty["detail"] == "tables.0.columns: must have at least 1 item, not 0"
     assert (await system.http.get(path)).json()["status"] == "proposed"
 
 
