@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,13 +24,15 @@ def client(system: System) -> Iterator[Halftone]:
         yield made
 
 
-def test_a_frame_goes_in_and_comes_out(client: Halftone) -> None:
+def test_a_frame_goes_in_and_comes_out(client: Halftone, tmp_path: Path) -> None:
     """The same values, with categories as the text that they stand for."""
     frame = pd.DataFrame({"city": pd.Categorical(["Bern", "Basel"] * 20), "age": range(40), "weight": [0.5, None] * 20})
     dataset = client.datasets.upload(frame, name="frame")
     assert client.datasets.to_pandas(dataset).equals(frame.astype({"city": object}))
     rows = client.datasets.sample(dataset, rows=3)
     assert (rows.columns, len(rows.rows)) == (("city", "age", "weight"), 3)
+    written = client.export(dataset, format="jsonl").wait().save(tmp_path / "rows.jsonl", role="export")
+    assert [json.loads(line)["age"] for line in written.read_text().splitlines()] == [*range(40)]
 
 
 def test_bytes_are_read_as_they_are_said_to_be(client: Halftone) -> None:

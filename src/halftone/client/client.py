@@ -65,6 +65,14 @@ class _Halftone(Part):
         return (yield from _asked(self.core, "evaluate", stated))
 
     @handing
+    def export(self, dataset: Dataset, *, format: str, version: int | None = None) -> Flow[Seed]:  # noqa: A002  # as the API calls it
+        """Have a dataset's rows written as a file (parquet, csv, jsonl or xlsx); gives the job, whose ``save(path, role="export")`` has it.
+
+        ``datasets.save`` does so in one step. Rows of a real dataset are for holders of the raw right, and entered as observed.
+        """
+        return (yield from _asked(self.core, "export", {"dataset": dataset_id(dataset), "format": format, "version": version}))
+
+    @handing
     def noop(self) -> Flow[Seed]:
         """Have nothing done, through every part that a real job passes; gives the job."""
         return (yield from _asked(self.core, "noop", {}))
