@@ -24,9 +24,9 @@ from actors.log_keys import ORIGIN, SigningKeys
 from actors.log_witness import NotDelivered, Witness
 from contracts import subjects
 from contracts.envelope import Context, Envelope
-from contracts.events import KeyRotated
 from contracts.ids import SYSTEM, derived_message_id
 from contracts.jobs import Actor
+from contracts.recorded import KeyRotated
 from contracts.records import AuditAppended, AuditEntry, CheckpointSigned, DeadLetter
 from halftone.merkle import (
     EMPTY_ROOT,

@@ -15,8 +15,8 @@ import structlog
 
 from api.edge import Edge
 from contracts.envelope import Context, Envelope
-from contracts.events import PayloadErased
 from contracts.ids import SYSTEM, Code, ObjectId, derived_message_id
+from contracts.recorded import PayloadErased
 from infra.database.store import Transaction
 from infra.objects import ObjectMissing
 

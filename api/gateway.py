@@ -13,11 +13,11 @@ from api.keeping import use
 from api.lately import Lately
 from api.problems import BacklogFull, BusAway, KeyReused
 from api.underway import UnderWay
-from contracts.base import Message
+from contracts.base import Event, Message
 from contracts.commands import CancelJob, Command, ObserveBudget, ReserveBudget, RunJob
 from contracts.cost import DELTA_SCALE, EPSILON_SCALE, NOTHING
 from contracts.envelope import Context, Envelope
-from contracts.events import Event, JobAccepted
+from contracts.events import JobAccepted
 from contracts.ids import AccountId, Code, DatasetId, JobId, MessageId, derived_message_id
 from contracts.jobs import EXECUTOR, EvaluateSpec, ExportSpec, JobKind, JobSpec, StepRun, SynthesizeSpec, Use
 from halftone.privacy.conversion import job_cost

@@ -20,9 +20,10 @@ from sqlalchemy import delete, insert, select
 from api.gateway import require_room
 from api.policy import Resource, Verb
 from api.problems import REFUSED
+from contracts.base import Event
 from contracts.envelope import Context, Envelope
-from contracts.events import Event, Outcome, RequestRecorded, SettingChange, SettingsChanged
 from contracts.ids import SYSTEM, UNKNOWN, PrincipalId, new_id
+from contracts.recorded import Outcome, RequestRecorded, SettingChange, SettingsChanged
 from infra.database.store import Store, Transaction
 from infra.home import Home, write_secret
 from infra.settings import Settings

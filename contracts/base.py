@@ -23,3 +23,16 @@ class Message(Contract):
 
     TYPE: ClassVar[str]
     """The CloudEvents type, with its version: ``halftone.job.completed.v1``."""
+
+
+class Event(Message):
+    """Something that happened to one entity."""
+
+    ENTITY: ClassVar[str]
+    VERB: ClassVar[str]
+    KEY: ClassVar[str]
+    """Name of the field that holds the entity's id."""
+
+    @property
+    def entity_id(self) -> str:
+        return str(getattr(self, self.KEY))

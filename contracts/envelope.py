@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from contracts import subjects
-from contracts.base import Contract, Message
+from contracts.base import Contract, Event, Message
 from contracts.commands import COMMANDS, Command
-from contracts.events import EVENTS, Event
+from contracts.events import EVENTS
 from contracts.ids import (
     ADMINISTRATOR,
     DEFAULT_PROJECT,

@@ -21,11 +21,12 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
-from contracts import events, subjects, views
+from contracts import events, recorded, subjects, views
+from contracts.base import Event
 from contracts.breaking import breaking
 from contracts.commands import CancelJob, ObserveBudget, ReserveBudget, RunJob, SetBudget
 from contracts.envelope import CONTENT_TYPE, MESSAGES, Envelope
-from contracts.events import EVENTS, Event
+from contracts.events import EVENTS
 from contracts.jobs import EXECUTOR, Actor
 from contracts.records import AuditAppended, CheckpointSigned, DeadLetter, Progress, Vitals
 
@@ -99,8 +100,8 @@ SENDERS: dict[type[Event], tuple[str, ...]] = {
     events.DatasetProfiled: (Actor.INGESTOR,),
     **dict.fromkeys((events.SchemaAttested, events.DatasetDeleted, events.TokenIssued, events.TokenRevoked, events.LetterSettled), (EDGE,)),
     events.BusRepaired: (EDGE, *Actor),
-    **dict.fromkeys((events.RequestRecorded, events.SettingsChanged, events.PayloadErased), (EDGE,)),
-    events.KeyRotated: (Actor.AUDITOR,),
+    **dict.fromkeys((recorded.RequestRecorded, recorded.SettingsChanged, recorded.PayloadErased), (EDGE,)),
+    recorded.KeyRotated: (Actor.AUDITOR,),
     **{kind: (Actor.BUDGET_KEEPER,) for kind in EVENTS if issubclass(kind, events.LedgerEvent)},
 }
 """Who makes an event."""
@@ -115,15 +116,6 @@ RETENTION = {
 }
 REPEATED = (subjects.EVENTS, subjects.AUDIT, subjects.DEAD)
 """Streams whose messages the broker publishes again, with their sequence, once they are stored."""
-_NAMED = ("dataset", "job", "message", "request", "token")
-_IDS = {"account": "budget account", "key": "new key", "letter": "dead letter", **{name: name for name in _NAMED}}
-PARAMETERS = {
-    **{name: f"id of the {what}" for name, what in _IDS.items()},
-    "index": "position in the log of the first leaf",
-    "part": "name of the actor, or edge",
-    "about": "id of the dataset or job that it belonged to",
-    "size": "leaves in the log",
-}
 
 
 @dataclass(frozen=True)
@@ -149,7 +141,7 @@ class Channel:
 
     def document(self) -> JsonObject:
         found = {"address": self.address, "messages": {self.message: {"$ref": f"#/components/messages/{self.message}"}}}
-        found["parameters"] = {token: {"description": PARAMETERS[token]} for token in re.findall(r"\{(\w+)\}", self.address)}
+        found["parameters"] = {token: {"description": subjects.PARAMETERS[token]} for token in re.findall(r"\{(\w+)\}", self.address)}
         if self.stream is not None:
             found["x-halftone-stream"] = self.stream
         if self.stream in REPEATED:

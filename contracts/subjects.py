@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 
+from contracts.base import Event
 from contracts.commands import CancelJob, Command, ObserveBudget, ReserveBudget, RunJob, SetBudget
-from contracts.events import Event
 from contracts.ids import JobId, MessageId
 from contracts.jobs import EXECUTOR, Actor
 from contracts.records import AuditAppended, CheckpointSigned, DeadLetter
@@ -28,6 +28,22 @@ STORED_DEAD_ALL = "halftone.stored.dead.>"
 PROGRESS_ALL = "halftone.progress.*"
 CANCEL_ALL = "halftone.cancel.*"
 VITALS_ALL = "halftone.vitals.*"
+
+PARAMETERS = {
+    "about": "id of the dataset or job that it belonged to",
+    "account": "id of the budget account",
+    "part": "name of the actor, or edge",
+    "dataset": "id of the dataset",
+    "index": "position in the log of the first leaf",
+    "job": "id of the job",
+    "letter": "id of the dead letter",
+    "key": "id of the new key",
+    "message": "id of the message",
+    "request": "id of the request",
+    "size": "leaves in the log",
+    "token": "id of the token",
+}
+"""What stands for each token that a pattern leaves open."""
 
 
 def run(actor: Actor, job: JobId) -> str:

@@ -42,11 +42,11 @@ from contracts.events import (
     JobStarted,
     LedgerEvent,
     LetterSettled,
-    Outcome,
     SchemaAttested,
 )
 from contracts.ids import DatasetId, JobId, is_job
 from contracts.jobs import EvaluateSpec, ExportSpec, IngestSpec, JobSpec, JobState, NoopSpec, SampleSpec, SynthesizeSpec
+from contracts.recorded import Outcome
 from contracts.records import AuditAppended, CheckpointSigned, DeadLetter
 
 log = structlog.get_logger()

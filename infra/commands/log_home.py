@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -133,7 +133,6 @@ def rotations(audit: Path) -> list[str]:
 
 def write_out(log: HomeLog, checkpoint: str, key: str, target: Path, *, with_tiles: bool) -> int:
     """Write the log into a directory, with its own proof; how many entries. Raises LogError."""
-    import halftone
     from halftone.merkle import Checkpoint, Head, Keys, Stretch, entry_line
 
     turns = log.rotations()
@@ -149,7 +148,7 @@ def write_out(log: HomeLog, checkpoint: str, key: str, target: Path, *, with_til
             file.write(entry_line(index, row.leaf or b"", row.entry))
     (target / "checkpoint").write_text(checkpoint)
     (target / "public-key").write_text(key + "\n")
-    shutil.copy(Path(halftone.__file__).parent / "verify_log.py", target / "verify_log.py")
+    (target / "verify_log.py").write_bytes(files("halftone").joinpath("verify_log.py").read_bytes())
     if with_tiles:
         _write_tiles(log, signed.size, target)
     return signed.size

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from contracts.base import Event
 from contracts.commands import RunJob
-from contracts.events import Event
 from contracts.ids import Code, JobId, ObjectId, derived_id
 from contracts.jobs import Output
 from contracts.problems import ProblemError

@@ -4,67 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import itertools
-import json
 import random
-import shutil
-import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from nats.aio.client import Client
 from sqlalchemy import select
 
-from actors.auditor import Auditor, Log, LogRolledBack, last_signed, tables
-from actors.log_keys import ORIGIN, KeyReplaced
+from actors.auditor import Log, LogRolledBack, last_signed, tables
+from actors.log_keys import ORIGIN
+from auditor_bench import Bench, Start, copy_database, event, leaf, put_back, root_of, starting
 from contracts import subjects
-from contracts.envelope import Context, Envelope
-from contracts.events import JobAccepted, KeyRotated
-from contracts.ids import new_id, new_message_id
-from contracts.jobs import Actor, NoopSpec
+from contracts.envelope import Envelope
+from contracts.ids import new_message_id
+from contracts.jobs import Actor
 from contracts.records import AuditAppended, AuditEntry, CheckpointSigned
 from halftone.merkle import (
     Checkpoint,
-    Keys,
     MemoryNodes,
-    VerifierKey,
     canonical,
     consistency_proof,
-    dump_key,
-    generate_key,
-    leaf_hash,
-    load_key,
     root,
-    verify_checkpoint,
     verify_consistency,
 )
-from infra.bus.connection import connect, jetstream
+from infra.bus.connection import jetstream
 from infra.bus.provision import provision
-from infra.bus.tail import Stored, last_message
-from infra.commands.log_home import ask_for_rotation
 from infra.database.positions import read_position
 from infra.database.store import Store
-from infra.home import BusAccess, Home, write_secret
-from infra.runtime import Runtime, running
-from infra.settings import Settings
+from infra.runtime import Runtime
 from memory_database import MemoryDatabase
-from tests.conftest import PATIENCE, Bus, Heard, Keep
-
-
-def event() -> Envelope:
-    return Envelope.wrap(JobAccepted(job=new_id("job"), spec=NoopSpec()), Context.new(), source="/edge")
-
-
-def leaf(envelope: Envelope) -> bytes:
-    return leaf_hash(canonical(envelope.model_dump(mode="json", exclude_none=True)))
-
-
-def root_of(envelopes: list[Envelope]) -> bytes:
-    """The root as the library computes it from the leaves alone."""
-    return root(len(envelopes), MemoryNodes(map(leaf, envelopes)).get)
+from tests.conftest import Bus, Heard, Keep
 
 
 def test_events_become_leaves_once_in_the_order_they_came() -> None:
@@ -85,62 +56,11 @@ def test_events_become_leaves_once_in_the_order_they_came() -> None:
     database.close()
 
 
-class Bench:
-    """An auditor, fed by hand or by the bus."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self.runtime, self.auditor = runtime, Auditor(runtime)
-        self.clients: list[Client] = []
-        self.file = runtime.home.audit / "checkpoint"
-        self.verifier = (runtime.home.audit / "public-key").read_text().strip()
-
-    async def append(self, *envelopes: Envelope) -> None:
-        await self.auditor._append([Stored(n, e.id, e.dump()) for n, e in enumerate(envelopes, start=1)])
-
-    async def sign(self) -> Checkpoint:
-        await self.auditor._sign_once()
-        return last_signed(self.file, self.auditor._keys.verifying)
-
-    async def sent(self) -> list[Envelope]:
-        outbox = self.runtime.store.metadata.tables["outbox"]
-        query = select(outbox.c.body).order_by(outbox.c.n)
-        return [Envelope.load(body) for body in await self.runtime.store.write(lambda tx: list(tx.connection.execute(query).scalars()))]
-
-    async def signed(self) -> list[Checkpoint]:
-        messages = [envelope.message for envelope in await self.sent()]
-        return [verify_checkpoint(m.note, self.verifier) for m in messages if isinstance(m, CheckpointSigned)]
-
-    async def notes(self) -> list[str]:
-        return [e.message.note for e in await self.sent() if isinstance(e.message, CheckpointSigned)]
-
-    async def bus(self, user: str) -> Client:
-        client = await connect(BusAccess.load(self.runtime.home).url(user), user)
-        self.clients.append(client)
-        return client
-
-    async def entries(self) -> list[AuditEntry]:
-        messages = [envelope.message for envelope in await self.sent()]
-        return [entry for m in messages if isinstance(m, AuditAppended) for entry in m.entries]
-
-
-Start = Callable[..., Awaitable[Bench]]
-
-
 @pytest.fixture
-async def start(bus: Bus) -> AsyncIterator[Callable[[], object]]:
+async def start(bus: Bus) -> AsyncIterator[Start]:
     """Starts the auditor of the home; starting again ends the one before."""
-    stack = contextlib.AsyncExitStack()
-
-    async def start_(**settings: Any) -> Bench:
-        await stack.aclose()
-        metadata = tables()
-        runtime = await stack.enter_async_context(running(Actor.AUDITOR, Settings(home=bus.home.path, **settings), metadata))
-        bench = Bench(runtime)
-        stack.push_async_callback(lambda: asyncio.gather(*(client.close() for client in bench.clients)))
-        return bench
-
-    yield start_
-    await stack.aclose()
+    async with starting(bus.home.path) as start_:
+        yield start_
 
 
 async def test_checkpoints_are_of_the_log_and_consistent_with_each_other(start: Start) -> None:
@@ -184,15 +104,6 @@ async def test_a_crash_between_commit_and_file_is_survived(start: Start) -> None
     assert (await again.sign()).root == root_of(events)
 
 
-def copy_database(home: Home, target: Path) -> None:
-    """A copy as a backup makes it."""
-    with (
-        contextlib.closing(sqlite3.connect(home.databases / "auditor.sqlite")) as source,
-        contextlib.closing(sqlite3.connect(target)) as copy,
-    ):
-        source.backup(copy)
-
-
 async def test_a_log_that_was_put_back_is_found_out(start: Start, tmp_path: Path) -> None:
     """Shorter than what was signed, or grown again with other entries: nothing is signed, and the last note stands."""
     bench, events = await start(), [event() for _ in range(6)]
@@ -225,45 +136,6 @@ async def test_the_key_is_made_once_and_kept_from_others(start: Start) -> None:
     assert (again.runtime.home.audit / "public-key").read_text().strip() == verifier
 
 
-def put_back(home: Home, older: Path) -> None:
-    for path in home.databases.glob("auditor.sqlite*"):
-        path.unlink()
-    shutil.copy(older, home.databases / "auditor.sqlite")
-
-
-@pytest.mark.parametrize("witness", ["broker", "directory", "file"])
-async def test_a_home_that_was_put_back_is_found_out_by_others(start: Start, tmp_path: Path, witness: str) -> None:
-    """Database and checkpoint file are both older: the broker, or whoever was given checkpoints, knows better."""
-    kept = tmp_path / "kept"
-    if witness == "directory":
-        kept.mkdir()
-    settings = {} if witness == "broker" else {"checkpoint_to": str(kept)}
-    bench, events = await start(**settings), [event() for _ in range(6)]
-    await bench.append(*events[:3])
-    await bench.sign()
-    home, older = bench.runtime.home, tmp_path / "older"
-    copy_database(home, older)
-    note = bench.file.read_text()
-    await bench.append(*events)
-    await bench.sign()
-    if witness == "broker":
-        sent = [e for e in await bench.sent() if isinstance(e.message, CheckpointSigned)][-1]
-        async with asyncio.timeout(PATIENCE):
-            while await last_message(bench.runtime.client, subjects.AUDIT, sent.subject) is None:  # noqa: ASYNC110  # the broker's
-                await asyncio.sleep(0.01)
-    else:
-        await bench.auditor.witness.deliver()
-        assert [path.name for path in kept.glob("*")] == (["checkpoint-0000000000000000006"] if witness == "directory" else [])
-        await jetstream(await bench.bus("provisioner")).delete_stream(subjects.AUDIT)
-        await provision(jetstream(await bench.bus("provisioner")))
-    await bench.runtime.store.close()
-    put_back(home, older)
-    bench.file.write_text(note)
-    again = await start(**settings)
-    with pytest.raises(LogRolledBack, match="6 entries was signed, the log holds 3"):
-        await again.auditor.sign()
-
-
 async def test_two_auditors_make_one_log(start: Start, tmp_path: Path) -> None:
     """On the same tables, told the same events in other orders and batches: each event once, in one order, announced once, one tree."""
     bench, events = await start(), [event() for _ in range(120)]
@@ -287,85 +159,6 @@ async def test_two_auditors_make_one_log(start: Start, tmp_path: Path) -> None:
     assert signed == Checkpoint(ORIGIN, 120, root_of([order[e.event] for e in sorted(entries, key=lambda e: e.index)]))
     sizes = [checkpoint.size for checkpoint in await bench.signed()]
     assert len(set(sizes)) == len(sizes)
-
-
-async def test_the_log_goes_over_to_another_key(start: Start) -> None:
-    """Both keys sign that it does; whoever knows either checks all of the log, and that the key was changed is an event."""
-    bench, events = await start(), [event() for _ in range(4)]
-    await bench.append(*events[:2])
-    old = bench.verifier
-    new = ask_for_rotation(bench.runtime.home.path)
-    assert ask_for_rotation(bench.runtime.home.path) == new != old
-    await bench.auditor._rotate()
-    await bench.append(*events)
-    signed = await bench.sign()
-    audit = bench.runtime.home.audit
-    assert (audit / "public-key").read_text().strip() == new
-    assert not (audit / "signing-key.next").exists()
-    rotations = json.loads((audit / "rotations.json").read_text())
-    for known in (old, new):
-        assert Keys(known, rotations).verify(bench.file.read_text()) == signed
-        assert {checkpoint.size for checkpoint in map(Keys(known, rotations).verify, await bench.notes())} == {2, 4}
-    told = [e.message for e in await bench.sent() if isinstance(e.message, KeyRotated)]
-    assert [(m.size, m.note) for m in told] == [(2, rotations[0])]
-    again = await start()
-    assert (await again.sign()) == signed
-
-
-@pytest.mark.parametrize("step", ["rotations.json", "public-key", "signing-key"])
-async def test_a_crash_amid_a_rotation_is_survived(start: Start, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    """Whatever was written by then: the next start ends it, by one note, and under the new key."""
-    bench = await start()
-    await bench.append(event())
-    await bench.sign()
-    new = ask_for_rotation(bench.runtime.home.path)
-
-    def crash(path: Path, text: str) -> None:
-        write_secret(path, text if text.endswith("\n") else text + "\n")
-        if path.name == step:
-            raise RuntimeError("power cut")
-
-    with monkeypatch.context() as patched:
-        patched.setattr("actors.log_keys.write_secret", crash)
-        patched.setattr("actors.log_keys.write_public", crash)
-        with pytest.raises(RuntimeError, match="power cut"):
-            await bench.auditor._rotate()
-    again = await start()
-    await again.auditor._rotate()
-    await again.append(event())
-    await again.sign()
-    audit = again.runtime.home.audit
-    rotations = json.loads((audit / "rotations.json").read_text())
-    assert (len(rotations), (audit / "public-key").read_text().strip()) == (1, new)
-    assert load_key((audit / "signing-key").read_text()).public_key().public_bytes_raw() == VerifierKey.parse(new).key.public_bytes_raw()
-    assert Keys(new, rotations).verify(again.file.read_text()).size == 2
-
-
-async def test_a_key_that_was_swapped_signs_nothing(start: Start) -> None:
-    """Nothing leads to it from the one that the log was signed with. One from outside is followed when the old one is given too."""
-    bench = await start()
-    await bench.append(event())
-    await bench.sign()
-    secret = bench.runtime.home.audit / "signing-key"
-    kept, outside, last = secret.read_text().strip(), dump_key(generate_key()), dump_key(generate_key())
-    secret.write_text(dump_key(generate_key()) + "\n")
-    with pytest.raises(KeyReplaced, match="was signed with"):
-        await start()
-    secret.unlink()
-    with pytest.raises(KeyReplaced, match="is gone"):
-        await start()
-    with pytest.raises(KeyReplaced, match="was signed with"):
-        await start(signing_key=outside)
-    secret.write_text(kept + "\n")
-    for given in (outside, outside, f"{last},{outside}", last):
-        again = await start(signing_key=given)
-        await again.auditor._rotate()
-        await again.append(event())
-        await again.sign()
-        assert not secret.exists()
-    rotations = json.loads((again.runtime.home.audit / "rotations.json").read_text())
-    assert len(rotations) == 2
-    assert Keys(bench.verifier, rotations).verify(again.file.read_text()).size == 5
 
 
 async def test_what_is_too_long_for_an_entry_is_one_all_the_same(start: Start) -> None:

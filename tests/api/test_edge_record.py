@@ -16,9 +16,10 @@ from api.erasure import erase_logs
 from api.recording import MOST_REFUSALS, Recorder
 from api.tables import edge_tables
 from contracts import subjects
-from contracts.events import JobCompleted, JobFailed, JobStarted, Outcome, PayloadErased, RequestRecorded, SettingsChanged
+from contracts.events import JobCompleted, JobFailed, JobStarted
 from contracts.ids import ADMINISTRATOR, UNKNOWN, new_id
 from contracts.jobs import Output
+from contracts.recorded import Outcome, PayloadErased, RequestRecorded, SettingsChanged
 from infra.database.store import Store
 from infra.home import Home
 from infra.settings import Settings

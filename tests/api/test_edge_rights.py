@@ -19,9 +19,15 @@ from api.denied import OTHERS, Denied
 from api.metrics import Metrics
 from api.policy import RIGHTS, Principal, Resource, Role, Verb, allowed
 from contracts import subjects
-from contracts.events import JobCompleted, JobFailed, PayloadErased, TokenIssued, TokenRevoked
+from contracts.events import (
+    JobCompleted,
+    JobFailed,
+    TokenIssued,
+    TokenRevoked,
+)
 from contracts.ids import ADMINISTRATOR, new_id
 from contracts.jobs import Output
+from contracts.recorded import PayloadErased
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

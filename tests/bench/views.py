@@ -18,8 +18,9 @@ from pathlib import Path
 from api.views.projector import Fold
 from api.views.queries import Views
 from contracts import subjects
+from contracts.base import Event
 from contracts.envelope import Context, Envelope
-from contracts.events import Event, JobAccepted, JobCompleted, JobStarted
+from contracts.events import JobAccepted, JobCompleted, JobStarted
 from contracts.ids import JobId, new_id
 from contracts.jobs import NoopSpec, Output
 from infra.bus.tail import FETCH, Stored

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contracts import subjects
-from contracts.base import Message
+from contracts.base import Event, Message
 from contracts.commands import Command
 from contracts.envelope import MESSAGES, Context, Envelope, UnknownMessage, subject_of
-from contracts.events import EVENTS, Event
+from contracts.events import EVENTS
 from contracts.ids import new_id, new_message_id
 from contracts.jobs import EXECUTOR, Actor
 from contracts.records import DeadLetter

@@ -21,27 +21,23 @@ from api.views.projector import Fold
 from api.views.queries import Views
 from api.views.tables import FOLDED, view_tables
 from contracts import subjects
-from contracts.base import Message
+from contracts.base import Event, Message
 from contracts.envelope import Context, Envelope
 from contracts.events import (
     EVENTS,
     BudgetReserved,
-    Event,
     JobAccepted,
     JobCancelled,
     JobCompleted,
     JobStarted,
-    KeyRotated,
     MechanismStarted,
-    PayloadErased,
-    RequestRecorded,
     SchemaAttested,
-    SettingsChanged,
     TokenIssued,
     TokenRevoked,
 )
 from contracts.ids import new_id
 from contracts.jobs import JobState, NoopSpec
+from contracts.recorded import KeyRotated, PayloadErased, RequestRecorded, SettingsChanged
 from contracts.records import AuditAppended, CheckpointSigned, DeadLetter
 from infra.bus.tail import Stored
 

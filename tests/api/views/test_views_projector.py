@@ -14,8 +14,9 @@ from nats.aio.client import Client
 from api.views.projector import Projector
 from api.views.queries import Views
 from contracts import subjects
+from contracts.base import Event
 from contracts.envelope import Envelope
-from contracts.events import Event, JobAccepted, JobCompleted, JobStarted
+from contracts.events import JobAccepted, JobCompleted, JobStarted
 from contracts.ids import JobId, new_id
 from contracts.jobs import JobState, NoopSpec
 from contracts.records import Progress
