@@ -86,7 +86,7 @@ def _last(reference: str) -> str:
 
 # --- AsyncAPI ---
 
-EDGE, SUBSCRIBER = "edge", "subscriber"
+EDGE, SUBSCRIBER, READER = "edge", "subscriber", "audit_reader"
 EXECUTORS = tuple(sorted(set(EXECUTOR.values())))
 _PAYING = (Actor.SYNTHESIZER, Actor.EVALUATOR)
 _ENDS = (events.JobCompleted, events.JobFailed, events.JobCancelled, events.JobRefused)
@@ -179,7 +179,7 @@ def _of_event(kind: type[Event]) -> Channel:
 
 
 def _of_records() -> Iterator[Channel]:
-    log = (Actor.AUDITOR,), (EDGE,)
+    log = (Actor.AUDITOR,), (EDGE, READER)
     yield Channel(subjects.AUDIT_ALL.replace(">", "entries.{index}"), AuditAppended.TYPE, *log)
     yield Channel(subjects.AUDIT_ALL.replace(">", "checkpoint.{size}"), CheckpointSigned.TYPE, *log)
     yield Channel(subjects.DEAD_ALL.replace(">", "{message}"), DeadLetter.TYPE, (EDGE, *Actor), (EDGE,))

@@ -11,7 +11,7 @@ from typing import Self
 
 from contracts.jobs import Actor
 
-BUS_USERS = ("provisioner", "edge", "subscriber", *(str(actor) for actor in Actor))
+BUS_USERS = ("provisioner", "edge", "subscriber", "audit_reader", *(str(actor) for actor in Actor))
 
 
 class HomeInUse(RuntimeError):
@@ -99,6 +99,9 @@ class BusAccess:
         """Make port and passwords the first time; a given port replaces the kept one."""
         if home.bus_file.exists():
             access = cls.load(home)
+            # A home of an older version lacks users that came later.
+            for user in set(BUS_USERS) - set(access.passwords):
+                access.passwords[user] = secrets.token_urlsafe(24)
         else:
             access = cls("127.0.0.1", port, {user: secrets.token_urlsafe(24) for user in BUS_USERS})
         access.port = port or access.port

@@ -85,6 +85,8 @@ class Durable:
     user: str
     filters: tuple[str, ...] = ()
     deliver: DeliverPolicy = DeliverPolicy.ALL
+    pending: int = 256
+    """Messages that may wait for their acknowledgement; with one alone they come in order, whatever is delivered again."""
 
     def consumer(self) -> ConsumerConfig:
         return ConsumerConfig(
@@ -93,7 +95,7 @@ class Durable:
             deliver_policy=self.deliver,
             ack_wait=ACK_WAIT,
             max_deliver=-1,
-            max_ack_pending=256,
+            max_ack_pending=self.pending,
             filter_subject=self.filters[0] if len(self.filters) == 1 else None,
             filter_subjects=list(self.filters) if len(self.filters) > 1 else None,
         )
@@ -120,6 +122,13 @@ def subscriber_durable(name: str) -> Durable:
     )
 
 
+def audit_durable(name: str) -> Durable:
+    """A durable for an outsider who wants all of the log, from its first entry on and in its order."""
+    return Durable(subjects.AUDIT, f"{AUDIT_READER}-{name}", AUDIT_READER, (subjects.AUDIT_ALL,), pending=1)
+
+
+AUDIT_READER = "audit_reader"
+"""Who may read the log on the bus, and nothing else."""
 KEEPER_EVENTS = Durable(
     subjects.EVENTS,
     "budget_keeper-events",
@@ -132,7 +141,7 @@ OWN_DURABLES = (
     KEEPER_EVENTS,
 )
 """Those that an actor serves."""
-DURABLES = (*OWN_DURABLES, subscriber_durable("default"))
+DURABLES = (*OWN_DURABLES, subscriber_durable("default"), audit_durable("default"))
 
 
 def inbox_prefix(user: str) -> str:
@@ -181,9 +190,11 @@ def _executor_publishes(actor: Actor) -> list[str]:
     return [_evt("job"), *mechanism, _evt("dataset"), *_CORE, subjects.vitals(actor), *_READ_BACK, reserve, *_durable_rights(actor)]
 
 
-OUTSIDERS = ("subscriber",)
+OUTSIDERS = ("subscriber", AUDIT_READER)
 """Users that are none of ours: they have an account of their own, and of ours see what is exported to it."""
-OUTSIDE_HEARS = (subjects.EVENTS_ALL, subjects.STORED_EVENTS_ALL)
+_SUBSCRIBER_HEARS = (subjects.EVENTS_ALL, subjects.STORED_EVENTS_ALL)
+_READER_HEARS = (subjects.AUDIT_ALL, subjects.STORED_AUDIT_ALL)
+OUTSIDE_HEARS = (*_SUBSCRIBER_HEARS, *_READER_HEARS)
 
 PUBLISH: dict[str, list[str]] = {
     "edge": [
@@ -194,6 +205,7 @@ PUBLISH: dict[str, list[str]] = {
         *_LOOK,
     ],
     "subscriber": _durable_rights("subscriber"),
+    AUDIT_READER: _durable_rights(AUDIT_READER),
     Actor.BUDGET_KEEPER: [
         _evt("budget"),
         subjects.vitals(Actor.BUDGET_KEEPER),
@@ -211,7 +223,8 @@ SUBSCRIBE: dict[str, list[str]] = {
         *(subjects.STORED_EVENTS_ALL, subjects.STORED_AUDIT_ALL, subjects.STORED_DEAD_ALL),
         *(subjects.PROGRESS_ALL, subjects.VITALS_ALL),
     ],
-    "subscriber": [*OUTSIDE_HEARS],
+    "subscriber": [*_SUBSCRIBER_HEARS],
+    AUDIT_READER: [*_READER_HEARS],
     Actor.AUDITOR: [subjects.STORED_EVENTS_ALL],
     **{actor: [subjects.CANCEL_ALL] for actor in EXECUTORS},
 }

@@ -20,7 +20,7 @@ from infra.bus.topology import DURABLES, PUBLISH, STREAMS, SUBSCRIBE
 
 DOCUMENT = asyncapi()
 OPERATIONS = DOCUMENT["operations"]
-USERS = {"edge", "subscriber", *Actor}
+USERS = {"edge", "subscriber", "audit_reader", *Actor}
 
 
 def nodes(node: Any) -> Iterator[dict[str, Any]]:

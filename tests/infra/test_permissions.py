@@ -53,6 +53,12 @@ PLACES = {
     "fetch-keeper": "$JS.API.CONSUMER.MSG.NEXT.EVENTS.budget_keeper-events",
     "fetch-synthesizer": "$JS.API.CONSUMER.MSG.NEXT.COMMANDS.synthesizer-run",
     "fetch-subscriber": "$JS.API.CONSUMER.MSG.NEXT.EVENTS.subscriber-default",
+    "fetch-log": "$JS.API.CONSUMER.MSG.NEXT.AUDIT.audit_reader-default",
+    "ack-log": "$JS.ACK.AUDIT.audit_reader-default.1.1.1.1.0",
+    "request": "halftone.evt.request.x.recorded",
+    "erased": "halftone.evt.payload.x.erased",
+    "settings": "halftone.evt.settings.edge.changed",
+    "key": "halftone.evt.log.x.key_rotated",
     "ack-keeper": "$JS.ACK.EVENTS.budget_keeper-events.1.1.1.1.0",
     "ack-subscriber": "$JS.ACK.EVENTS.subscriber-default.1.1.1.1.0",
 }
@@ -62,10 +68,13 @@ READ_BACK = {"read-events", "read-dead", "see-commands", "repaired", "dead"}
 READ_LOG = {"read-audit"} | READ_BACK
 EXECUTES = {"job", "dataset", "progress", "cancel-now", "reserve"} | READ_BACK
 MAY_PUBLISH: dict[str, set[str]] = {
-    "edge": {"run", "ingest", "cancel", "reserve", "set_limit", "job", "dataset", "settled", "look-queue"} | READ_LOG,
+    "edge": {"run", "ingest", "cancel", "reserve", "set_limit", "job", "dataset", "settled", "look-queue"}
+    | {"request", "erased", "settings"}
+    | READ_LOG,
     "subscriber": {"fetch-subscriber", "ack-subscriber", "look-subscriber"},
+    "audit_reader": {"fetch-log", "ack-log", "look-log"},
     "budget_keeper": {"budget", "run", "ingest", "fetch-keeper", "ack-keeper", "vitals-budget_keeper"} | READ_BACK,
-    "auditor": {"entries", "vitals-auditor"} | READ_LOG,
+    "auditor": {"entries", "rotated", "vitals-auditor"} | READ_LOG,
     "ingestor": EXECUTES | {"vitals-ingestor", "look-queue"},
     "synthesizer": EXECUTES | {"mechanism", "fetch-synthesizer", "vitals-synthesizer"},
     "evaluator": EXECUTES | {"vitals-evaluator"},
@@ -78,6 +87,7 @@ HEARS = {
     "cancel-now": "halftone.cancel.*",
     "vitals": "halftone.vitals.*",
     "events": "halftone.evt.>",
+    "log": "halftone.audit.>",
     "commands": "halftone.cmd.>",
     "everything": ">",
     "the library's own inboxes": "_INBOX.>",
@@ -86,6 +96,7 @@ HEARS = {
 MAY_HEAR: dict[str, set[str]] = {
     "edge": {"stored-events", "stored-audit", "stored-dead", "progress", "vitals"},
     "subscriber": {"events", "stored-events"},
+    "audit_reader": {"log", "stored-audit"},
     "budget_keeper": set(),
     "auditor": {"stored-events"},
     **{str(actor): {"cancel-now"} for actor in EXECUTORS},
