@@ -72,9 +72,9 @@ MAY_PUBLISH: dict[str, set[str]] = {
     | {"request", "erased", "settings"}
     | READ_LOG,
     "subscriber": {"fetch-subscriber", "ack-subscriber", "look-subscriber"},
-    "audit_reader": {"fetch-log", "ack-log", "look-log"},
+    "audit_reader": {"fetch-log", "ack-log"},
     "budget_keeper": {"budget", "run", "ingest", "fetch-keeper", "ack-keeper", "vitals-budget_keeper"} | READ_BACK,
-    "auditor": {"entries", "rotated", "vitals-auditor"} | READ_LOG,
+    "auditor": {"entries", "key", "vitals-auditor"} | READ_LOG,
     "ingestor": EXECUTES | {"vitals-ingestor", "look-queue"},
     "synthesizer": EXECUTES | {"mechanism", "fetch-synthesizer", "vitals-synthesizer"},
     "evaluator": EXECUTES | {"vitals-evaluator"},
