@@ -40,6 +40,7 @@ from infra.bus.runs import Delivery, EventLoop
 from infra.bus.topology import KEEPER_EVENTS, ctl_durable
 from infra.database.prepared import Prepared
 from infra.database.store import Transaction, now_ms
+from infra.failpoints import around
 from infra.runtime import running
 from infra.settings import Settings
 
@@ -270,6 +271,7 @@ def _minus(total: Cost, part: Cost) -> Cost:
     return Cost(rho=total.rho - part.rho, delta=total.delta - part.delta)
 
 
+@around("keeper.handle")
 def handle(metadata: MetaData, envelope: Envelope, tx: Transaction) -> None:
     """Apply one message, once."""
     if not tx.first_time(envelope.id):
@@ -306,6 +308,7 @@ async def run(settings: Settings) -> None:
     metadata = tables()
     async with running(Actor.BUDGET_KEEPER, settings, metadata) as runtime:
 
+        @around("keeper.apply")
         async def apply(envelope: Envelope) -> None:
             await runtime.store.write(partial(handle, metadata, envelope))
 

@@ -22,6 +22,7 @@ from contracts.ids import AccountId, Code, DatasetId, JobId, MessageId, derived_
 from contracts.jobs import EXECUTOR, EvaluateSpec, ExportSpec, JobKind, JobSpec, StepRun, SynthesizeSpec, Use
 from halftone.privacy.conversion import job_cost
 from infra.database.store import Transaction, now_ms
+from infra.failpoints import around
 from infra.runtime import Runtime
 
 ACKNOWLEDGED_WITHIN = 1.0
@@ -99,6 +100,7 @@ class Gateway:
         self._runtime, self._store, self._relay, self._under_way = runtime, runtime.store, runtime.relay, under_way
         self._lately: Lately[bool] = Lately()
 
+    @around("gateway.accept")
     async def accept(self, order: Order, context: Context, key: Key | None = None) -> Promise:
         """Promise a job; under a key that was used before, the one that was promised then.
 
@@ -219,6 +221,7 @@ class Gateway:
         return [*before, accepted, accepted.caused(order.command, source=source, handler="command", n=0)]
 
     @staticmethod
+    @around("gateway.promise")
     def _promise(tx: Transaction, order: Order, envelopes: list[Envelope], context: Context, key: Key | None) -> Promise | None:
         """Write it all. Gives what was promised before under the key, if anything was: then nothing is written."""
         if key is not None:

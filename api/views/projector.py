@@ -25,6 +25,7 @@ from contracts.jobs import JobState
 from contracts.records import Progress
 from infra.bus.tail import PositionLost, Stored, Tail
 from infra.database.positions import REACH
+from infra.failpoints import around
 
 log = structlog.get_logger()
 
@@ -61,6 +62,7 @@ class Fold:
         self._stream = stream
         self._merge = Merge(tables)
 
+    @around("views.fold")
     def apply(self, messages: Sequence[Stored], connection: Connection) -> Folded:
         """Fold a batch within a transaction. A message that is no envelope is passed over: it will never be one."""
         rows: Rows = defaultdict(list)

@@ -27,6 +27,7 @@ from infra.bus.retries import dead_letter
 from infra.bus.topology import MAX_COMMAND_BYTES
 from infra.database.prepared import Prepared
 from infra.database.store import Outgoing, Store, Transaction
+from infra.failpoints import around
 
 log = structlog.get_logger()
 
@@ -156,6 +157,7 @@ class Relay:
         # In no hurry: a mark that a crash loses is made when the row is published again, which the broker recognises.
         self._mark.run_many(tx.connection, [{"row": s.n, "at": s.sequence} for s in sent])
 
+    @around("relay.publish")
     async def _publish(self, rows: Sequence[Outgoing]) -> list[Sent]:
         streams = defaultdict(list)
         for row in rows:

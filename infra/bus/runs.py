@@ -17,6 +17,7 @@ from contracts.envelope import Envelope, UnknownMessage
 from infra.bus.connection import jetstream
 from infra.bus.retries import GiveUp, Retries, Verdict, nothing_else
 from infra.bus.topology import Durable
+from infra.failpoints import around
 from infra.runtime import Runtime
 from infra.tracing import handled
 
@@ -165,6 +166,7 @@ class Server:
         await settle(message, verdict)
 
 
+@around("message.settle")
 async def settle(message: Msg, verdict: Verdict) -> None:
     """Tell the broker; if it does not hear, it delivers again, and the inbox knows the message."""
     try:

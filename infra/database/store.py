@@ -24,6 +24,7 @@ from contracts.envelope import Envelope
 from contracts.ids import MessageId
 from infra.database.prepared import Prepared
 from infra.database.tables import common_tables
+from infra.failpoints import around
 
 log = structlog.get_logger()
 
@@ -69,6 +70,7 @@ class Transaction:
         """Whether a message was put into the outbox before."""
         return self._statements.sent.first(self.connection, message=message_id) is not None
 
+    @around("transaction.send")
     def send(self, *envelopes: Envelope) -> None:
         """Put messages into the outbox, in order: the relay publishes them after the commit."""
         for e in envelopes:
@@ -164,6 +166,7 @@ class Store:
                     self._commit(connection, [])
                     return
 
+    @around("store.commit")
     def _commit(self, connection: Connection, group: Sequence[_Change]) -> None:
         # Left where they are until they are kept: after a group that fails, the next takes them along.
         along = list(self._unhurried)

@@ -27,6 +27,7 @@ from infra.bus.retries import Given, Hopeless, Verdict, pause
 from infra.bus.runs import Delivery, RunLoop
 from infra.bus.topology import ACK_WAIT, ctl_durable, run_durable
 from infra.database.store import Transaction
+from infra.failpoints import around
 from infra.instance import Instance
 from infra.runtime import Runtime, running
 from infra.settings import Settings
@@ -222,6 +223,7 @@ class Executor:
             return self._jobs.measured(tx, lease, report.object)
         return self._jobs.opening(tx, lease)
 
+    @around("executor.write_end")
     async def _write_end(self, lease: Lease, end: Finished | Broken) -> None:
         # Before the end is written: nobody ever sees a failure whose reason is not there.
         told = () if isinstance(end, Finished) else await asyncio.to_thread(self._keep_reason, lease, end)

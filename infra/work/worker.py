@@ -16,6 +16,7 @@ from typing import cast
 
 from contracts.ids import Code, ObjectId
 from contracts.problems import ProblemError
+from infra.failpoints import around
 from infra.process import exit_when_closed
 from infra.work.task import Advanced, Broken, Finished, Measured, Opening, Task
 
@@ -37,11 +38,13 @@ class Reporter:
             self._last, self._step = now, step
             self.say(Advanced(step=step, fraction=min(1.0, max(0.0, fraction))))
 
+    @around("worker.opening")
     def opening(self) -> None:
         """Say that what was granted is about to be used; returns when that is written down, and is charged whatever becomes of the job."""
         self.say(Opening())
         os.read(self._acknowledged, 1)
 
+    @around("worker.measured")
     def measured(self, object_id: ObjectId) -> None:
         """Say that measurements are stored; returns when the executor has made a note of them that survives a crash."""
         self.say(Measured(object=object_id))
