@@ -209,8 +209,8 @@ class Gateway:
         await self._under_way.require_room(context.project)
 
     def require_bus(self) -> None:
-        """Refuse to promise anything while the broker is away. Raises BusAway."""
-        if not self._runtime.client.is_connected:
+        """Refuse to promise anything while the broker is away, or there and silent. Raises BusAway."""
+        if not self._runtime.client.is_connected or self._relay.unanswered:
             raise BusAway
 
     def _envelopes(self, order: Order, context: Context) -> list[Envelope]:

@@ -29,6 +29,8 @@ def not_ready(edge: Edge) -> tuple[str, ...]:
     reasons = [f"task {name} is down" for name in sorted(edge.runtime.failing)]
     if not edge.runtime.client.is_connected:
         reasons.append("the broker is away")
+    elif edge.runtime.relay.unanswered:
+        reasons.append("the broker does not answer")
     for stream in REPEATED:
         lag = edge.projector.last(stream) - edge.projector.position(stream)
         if lag > edge.settings.most_lag:

@@ -87,6 +87,9 @@ class Relay:
         self._reconciler = Reconciler(store, client, source)
         self.backlog = 0
         """Rows that waited at the last look."""
+        self.unanswered = False
+        """Whether the broker left all that was last published without a word: it is there, and does nothing."""
+        self._timed_out = False
 
     async def run(self) -> None:
         """Publish for ever. Raises nothing that passes: the broker may be away for as long as it likes."""
@@ -134,6 +137,7 @@ class Relay:
         except (NatsError, TimeoutError, OSError) as error:
             log.info("relay.broker_away", error=type(error).__name__)
             return False
+        self.unanswered = False
         return True
 
     async def _pause(self, seconds: float) -> None:
@@ -162,8 +166,11 @@ class Relay:
         streams = defaultdict(list)
         for row in rows:
             streams[subjects.stream_of(row.subject)].append(row)
+        self._timed_out = False
         done = await asyncio.gather(*(self._publish_stream(stream, waiting[:FETCH]) for stream, waiting in streams.items()))
-        return [s for part in done for s in part]
+        sent = [s for part in done for s in part]
+        self.unanswered = self._timed_out and not sent
+        return sent
 
     async def _publish_stream(self, stream: str, rows: Sequence[Outgoing]) -> list[Sent]:
         # The broker may leave a batch unanswered in which two commands want the same place.
@@ -176,7 +183,7 @@ class Relay:
             except MaxPayloadError:
                 log.info("relay.batch_refused", stream=stream, rows=len(rows), code=TOO_LARGE)
             except (NatsError, TimeoutError, OSError) as error:
-                log.info("relay.broker_away", stream=stream, error=type(error).__name__)
+                self._away(stream, error)
                 return []
             else:
                 sent = [Sent(row.n, row.message_id, first + i) for i, row in enumerate(rows)]
@@ -208,7 +215,7 @@ class Relay:
                     continue
                 break
             except (NatsError, TimeoutError, OSError) as error:
-                log.info("relay.broker_away", stream=stream, error=type(error).__name__)
+                self._away(stream, error)
                 break
             sent.append(Sent(row.n, row.message_id, ack.seq))
             # At once: who waits for the broker's word need not wait for our note of it as well.
@@ -237,6 +244,10 @@ class Relay:
             self._waiting[message_id].discard(future)
             if not self._waiting[message_id]:
                 del self._waiting[message_id]
+
+    def _away(self, stream: str, error: Exception) -> None:
+        self._timed_out |= isinstance(error, TimeoutError)
+        log.info("relay.broker_away", stream=stream, error=type(error).__name__)
 
     def _announce(self, sent: Sequence[Sent]) -> None:
         for s in sent:

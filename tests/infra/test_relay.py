@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -22,6 +23,7 @@ from infra.bus.batch import BatchRefused, publish_batch
 from infra.bus.connection import jetstream
 from infra.bus.relay import BATCH_FROM, FETCH, Relay
 from infra.database.store import Outgoing, Store, Transaction
+from running_system import eventually
 from tests.conftest import PATIENCE, Bus, Keep, OpenStore
 
 ReadStream = Callable[[JetStreamContext, str], Awaitable[list[tuple[int, str]]]]
@@ -271,6 +273,23 @@ class Load:
         while self._arrived < goal:
             self._news.clear()
             await asyncio.wait_for(self._news.wait(), PATIENCE)
+
+
+async def test_a_broker_that_is_there_and_says_nothing_is_known_to(bus: Bus, relayed: Relayed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped, its connections stay open: only that nothing is answered tells it, until it goes on."""
+    monkeypatch.setattr(relay_module, "PUBLISH_TIMEOUT", 0.3)
+    store, relay = await relayed()
+    await published(relay, store, accepted())
+    assert not relay.unanswered
+    assert bus.server.process is not None
+    bus.server.process.send_signal(signal.SIGSTOP)
+    row = accepted()
+    asked = asyncio.ensure_future(relay.published(row.id))
+    await send(store, row)
+    await asyncio.to_thread(eventually, lambda: relay.unanswered)
+    bus.server.process.send_signal(signal.SIGCONT)
+    await asyncio.wait_for(asked, PATIENCE)
+    await asyncio.to_thread(eventually, lambda: not relay.unanswered)
 
 
 async def test_a_broker_killed_under_load_loses_nothing_and_repeats_nothing(
