@@ -14,12 +14,13 @@ import traceback
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 from nats.errors import Error as NatsError
 
 from contracts.problems import ProblemError
+from infra.unfailing import Unfailing
 
 log = structlog.get_logger()
 
@@ -54,7 +55,8 @@ def configure(level: str) -> None:
             *((_spread, structlog.dev.ConsoleRenderer()) if terminal else (structlog.processors.JSONRenderer(default=_unknown),)),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        # A full disk must not fail what a line is about: supervision itself says what it does.
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", Unfailing(sys.stderr))),
         # Else a line that is left out costs as much as one that is bound anew: microseconds, for each message.
         cache_logger_on_first_use=True,
     )
