@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import sqlite3
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from http import HTTPStatus
@@ -13,6 +15,7 @@ from litestar.exceptions import HTTPException, InternalServerException, Validati
 from litestar.types import ExceptionHandlersMap
 from litestar.typing import FieldDefinition
 from pydantic_core import ErrorDetails
+from sqlalchemy.exc import OperationalError
 
 from contracts.ids import Code
 from contracts.problems import Problem, ProblemError
@@ -22,6 +25,8 @@ log = structlog.get_logger()
 PROBLEM_TYPE = "application/problem+json"
 DISCONNECTED = "client disconnected prematurely"
 """The framework's words for a client that goes away while its body is read."""
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+"""What the operating system says of a file that cannot grow."""
 LONGEST_NAME = 160
 """Characters of a parameter's name that are repeated."""
 CODE_OF_STATUS: dict[int, Code] = {
@@ -138,6 +143,18 @@ class BusAway(Unavailable):
     """The message broker is away: nothing was accepted, try again."""
 
     code = "bus-away"
+
+
+class StorageAway(Unavailable):
+    """The database cannot be written right now: nothing was accepted, try again."""
+
+    code = "storage-away"
+
+
+class StorageFull(ProblemError):
+    """There is no room to store it: nothing was accepted."""
+
+    status, code = 507, "storage-full"
 
 
 class BacklogFull(Unavailable):
@@ -260,6 +277,24 @@ def on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[b
     return answer(document, error.headers)
 
 
+def on_os_error(request: Request[Any, Any, Any], error: OSError) -> Response[bytes]:
+    """The disk is full, a quota used up, or the file system cannot be written; anything else is a fault of ours."""
+    return _without_room(request, error) if error.errno in NO_ROOM else on_anything(request, error)
+
+
+def on_database_error(request: Request[Any, Any, Any], error: OperationalError) -> Response[bytes]:
+    """The database is locked, gone, or has no room: its transaction is undone."""
+    if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+        return _without_room(request, error)
+    log.error("request.database_away", route=request.scope.get("path_template", ""), error=str(error.orig))
+    return on_problem(request, StorageAway())
+
+
+def _without_room(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    log.error("request.no_room", route=request.scope.get("path_template", ""), error=str(error))
+    return on_problem(request, StorageFull())
+
+
 def on_anything(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """A fault of ours: logged with its traceback, told without."""
     log.error("request.failed", method=request.method, route=request.scope.get("path_template", ""), exc_info=error)
@@ -272,5 +307,7 @@ HANDLERS: ExceptionHandlersMap = {
     ProblemError: on_problem,
     ValidationException: on_validation,
     HTTPException: on_http,
+    OSError: on_os_error,
+    OperationalError: on_database_error,
     Exception: on_anything,
 }

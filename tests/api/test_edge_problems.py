@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import sqlite3
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from api.policy import RIGHTS, Role, Verb
 from api.reading import OPTIONS
@@ -190,6 +193,36 @@ async def test_everything_but_health_needs_a_token(system: Any, authorization: s
         assert response.headers["www-authenticate"].startswith("Bearer")
         assert (await stranger.get("/health/live")).status_code == 200
         assert (await stranger.get("/health/ready")).json() == {"status": "ok", "reasons": []}
+
+
+FULL, LOCKED = sqlite3.OperationalError("database or disk is full"), sqlite3.OperationalError("database is locked")
+FULL.sqlite_errorcode, LOCKED.sqlite_errorcode = sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/a/path"), 507, "storage-full"),
+        (OperationalError("insert", {}, FULL), 507, "storage-full"),
+        (OperationalError("insert", {}, LOCKED), 503, "storage-away"),
+        (OSError(errno.EBADF, "Bad file descriptor"), 500, "internal-error"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+async def test_what_cannot_be_stored_is_told_from_a_fault(
+    system: Any, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, code: str
+) -> None:
+    """A client knows whether to wait, to make room, or to report it; of paths and statements it hears nothing."""
+
+    def broken(*_: object) -> bool:
+        raise error
+
+    monkeypatch.setattr("api.auth.allowed", broken)
+    response = await system.http.get("/v1/jobs")
+    await system.problem(response, status, code)
+    assert ("retry-after" in response.headers) == (status == 503)
+    assert "path" not in response.text
+    assert "insert" not in response.text
 
 
 async def test_a_right_that_is_missing_is_named(system: Any, monkeypatch: pytest.MonkeyPatch) -> None:
