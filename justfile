@@ -29,6 +29,10 @@ check:
 bench *args:
     python tests/bench/run.py "$@"
 
+# break a running system in every way that is known, and write into docs/reliability.md how it came out; arguments go to pytest
+faults *args:
+    python tests/faults/all_faults.py "$@"
+
 # format the code, and fix what can be fixed without a thought
 fmt:
     ruff check --fix

@@ -81,7 +81,7 @@ def test_a_first_run_makes_an_environment_and_passes_the_words_on(tree: Tree) ->
     assert given == f"--justfile|{tree.root}/justfile|--working-directory|{tree.root}|demo|a word|*|--port=1|"
 
 
-@pytest.mark.parametrize("recipe", ["test", "check", "bench", "fmt", "contracts"])
+@pytest.mark.parametrize("recipe", ["test", "check", "bench", "faults", "fmt", "contracts"])
 def test_recipes_for_developers_get_what_tests_need(tree: Tree, recipe: str) -> None:
     """Each of these starts a tool that the base does not have."""
     tree.run(recipe)

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import psutil
@@ -25,6 +25,8 @@ PATIENCE_SECONDS = 180.0
 
 class System:
     """Broker, actors and edge on one home."""
+
+    command: ClassVar[list[str]] = [sys.executable, "-m", "infra"]
 
     def __init__(self, home: Path, **environment: str) -> None:
         self.home, self._environment = home, environment
@@ -39,9 +41,7 @@ class System:
         environment = os.environ | own | self._environment
         environment.pop("HALFTONE_ADMIN_TOKEN", None)
         with self.errors.open("ab") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "infra"], env=environment, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=REPOSITORY
-            )
+            self.process = subprocess.Popen(self.command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=REPOSITORY)
         self.said: list[str] = []
         assert self.process.stdout is not None
         for line in self.process.stdout:
