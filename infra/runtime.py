@@ -13,14 +13,13 @@ from functools import partial
 from typing import Any
 
 import structlog
-from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from sqlalchemy import MetaData
 
 from contracts import subjects
 from contracts.jobs import Actor
 from contracts.records import Vitals
-from infra.bus.connection import connect
+from infra.bus.connection import Connection, connect
 from infra.bus.relay import Relay
 from infra.database.pruning import prune
 from infra.database.store import Store
@@ -57,7 +56,7 @@ class Tally:
 class Runtime:
     """One actor's surroundings, made once by ``running`` and handed to whoever needs a part of it."""
 
-    def __init__(self, name: str, settings: Settings, client: Client, store: Store) -> None:
+    def __init__(self, name: str, settings: Settings, client: Connection, store: Store) -> None:
         self.name, self.settings, self.client, self.store = name, settings, client, store
         self.home = Home(settings.home)
         self.objects = Objects(self.home.objects)

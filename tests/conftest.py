@@ -16,7 +16,7 @@ from nats.js.errors import NotFoundError
 from sqlalchemy import MetaData, select
 
 from contracts.envelope import Envelope
-from infra.bus.connection import connect, jetstream
+from infra.bus.connection import Connection, connect, jetstream
 from infra.bus.provision import provision
 from infra.bus.relay import Relay
 from infra.bus.server import NatsServer
@@ -45,7 +45,7 @@ class Bus:
         self.server.process.kill()
         await self.server.process.wait()
 
-    async def connect(self, user: str) -> Client:
+    async def connect(self, user: str) -> Connection:
         """A connection as a user, closed when the test ends."""
         client = await connect(self.access.url(user), user)
         self._clients.append(client)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine
 from functools import partial
+from typing import Any, TypeVar
 
 import structlog
 from nats.aio.client import Client
@@ -13,21 +16,43 @@ from infra.bus.topology import inbox_prefix
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
 PUBLISH_TIMEOUT = 5.0
 """Seconds to wait for a stream to acknowledge a message."""
 RECONNECT_EVERY = 0.25
 """Seconds between attempts to reach a broker that is away."""
 
 
-async def connect(url: str, user: str) -> Client:
+class Connection(Client):
+    """A client that can be asked whether its connection is lost: what was asked over it will never be answered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lost = asyncio.Event()
+
+    async def unless_lost(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """What comes of some work, or None, at once, when the connection is lost before: then the work is ended."""
+        doing, lost = asyncio.create_task(work), asyncio.create_task(self.lost.wait())
+        try:
+            await asyncio.wait({doing, lost}, return_when=asyncio.FIRST_COMPLETED)
+            return doing.result() if doing.done() else None
+        finally:
+            doing.cancel()
+            lost.cancel()
+
+
+async def connect(url: str, user: str) -> Connection:
     """Connect as a user. Reconnects for ever: what is unsent meanwhile waits in the outbox, not in the client."""
-    client = Client()
+    client = Connection()
 
     async def on_disconnect() -> None:
+        client.lost.set()
         if not client.is_closed:
             log.warning("bus.disconnected", user=user)
 
     async def on_reconnect() -> None:
+        client.lost.clear()
         log.warning("bus.reconnected", user=user)
 
     await client.connect(

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import structlog
-from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError
 from nats.js import JetStreamContext
@@ -21,7 +20,7 @@ from contracts import subjects
 from contracts.envelope import CONTENT_TYPE
 from contracts.ids import MessageId
 from infra.bus.batch import BatchRefused, publish_batch
-from infra.bus.connection import PUBLISH_TIMEOUT, jetstream
+from infra.bus.connection import PUBLISH_TIMEOUT, Connection, jetstream
 from infra.bus.reconcile import Reconciler
 from infra.bus.retries import dead_letter
 from infra.bus.topology import MAX_COMMAND_BYTES
@@ -69,7 +68,7 @@ class Relay:
     with the streams: what the broker had lost is unsent again.
     """
 
-    def __init__(self, store: Store, client: Client, source: str) -> None:
+    def __init__(self, store: Store, client: Connection, source: str) -> None:
         self._store, self._source = store, source
         self._client = client
         self._js: JetStreamContext = jetstream(client)
@@ -113,7 +112,8 @@ class Relay:
                 self._taken.clear()
                 retry_at = time.monotonic() + RETRY_SECONDS
             ready = [row for row in rows if row.subject not in self._taken]
-            sent = await self._publish(ready) if ready else []
+            # What was on its way when the connection was lost is not waited for: it is published again, and known again.
+            sent = (await self._client.unless_lost(self._publish(ready)) if ready else None) or []
             if sent and connection != self._connection():
                 # Which broker has stored them is not known: they are published again, and known again, once it was looked at.
                 continue

@@ -23,7 +23,7 @@ from infra.tracing import handled
 
 log = structlog.get_logger()
 
-FETCH_SECONDS = 5.0
+FETCH_SECONDS = 2.0
 """A fetch that a broker forgets, because it ends, holds its slot up for so long at most."""
 AWAY_SECONDS = 0.5
 """Before a broker is asked again that is away."""
@@ -121,7 +121,7 @@ class EventLoop:
     async def _next(arrived: asyncio.Queue[Msg]) -> list[Msg]:
         """What has come; a status, which has no address for an answer, says that no more will; nothing, that the broker was away."""
         try:
-            async with asyncio.timeout(FETCH_SECONDS + 4 * AWAY_SECONDS):
+            async with asyncio.timeout(FETCH_SECONDS + 2 * AWAY_SECONDS):
                 batch = [await arrived.get()]
         except TimeoutError:
             return []

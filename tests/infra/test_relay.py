@@ -292,6 +292,26 @@ async def test_a_broker_that_is_there_and_says_nothing_is_known_to(bus: Bus, rel
     await asyncio.to_thread(eventually, lambda: not relay.unanswered)
 
 
+async def test_what_was_on_its_way_when_the_connection_was_lost_is_not_waited_for(
+    bus: Bus, relayed: Relayed, read_stream: ReadStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No answer will come over a connection that is gone: it is published again over the next, however patient a publish is."""
+    monkeypatch.setattr(relay_module, "PUBLISH_TIMEOUT", 1000.0)
+    store, relay = await relayed()
+    await published(relay, store, accepted())
+    assert bus.server.process is not None
+    bus.server.process.send_signal(signal.SIGSTOP)
+    row = accepted()
+    asked = asyncio.ensure_future(relay.published(row.id))
+    await send(store, row)
+    # Handed to a broker that will never read it.
+    await asyncio.to_thread(eventually, lambda: relay.backlog == 1)
+    await bus.kill()
+    await bus.start()
+    sequence = await asyncio.wait_for(asked, PATIENCE)
+    assert (sequence, row.id) in await read_stream(await bus.provisioner(), subjects.EVENTS)
+
+
 async def test_a_broker_killed_under_load_loses_nothing_and_repeats_nothing(
     bus: Bus, relayed: Relayed, read_stream: ReadStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
