@@ -289,7 +289,7 @@ class BusRepaired(Event):
     ENTITY: ClassVar = "bus"
     VERB: ClassVar = "repaired"
     KEY: ClassVar = "part"
-    part: Code = Field(description="who had sent them: an actor, or the edge")
+    part: str = Field(pattern=r"^[a-z_]{1,32}$", description="who had sent them: an actor, or the edge")
     stream: Code = Field(description="which stream had lost them, in small letters")
     messages: int = Field(ge=1, description="how many are sent again; of commands, some may have been done before they were lost")
 
