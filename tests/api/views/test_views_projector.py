@@ -103,13 +103,13 @@ def life(job: JobId) -> list[Event]:
     return [JobAccepted(job=job, spec=NoopSpec()), JobStarted(job=job, attempt=1), JobCompleted(job=job, attempt=1)]
 
 
-async def test_both_streams_are_folded_as_they_grow(bus: Bus, views: Views, full_story: Any, story: Any) -> None:
-    """What was there before, and what is told meanwhile, in both streams."""
+async def test_every_stream_is_folded_as_it_grows(bus: Bus, views: Views, full_story: Any, story: Any) -> None:
+    """What was there before, and what is told meanwhile, in each stream."""
     story.messages = {stream: list(held) for stream, held in full_story.messages.items()}
     total = {stream: len(held) for stream, held in story.messages.items()}
     await bus.publish(story)
     projector = Projector(views, bus.edge)
-    async with following(projector.run_events, projector.run_audit):
+    async with following(projector.run_events, projector.run_audit, projector.run_dead):
         for stream, count in total.items():
             assert await projector.reached(stream, count, PATIENCE)
         job = new_id("job")
