@@ -263,6 +263,8 @@ class Auditor:
             try:
                 body = await last_message(self._runtime.client, subjects.AUDIT, subjects.CHECKPOINTS_ALL)
             except (NatsError, TimeoutError, OSError) as error:
+                if self._runtime.client.is_closed:
+                    raise
                 log.info("audit.broker_away", error=type(error).__name__)
                 await asyncio.sleep(AGAIN_AFTER)
                 continue

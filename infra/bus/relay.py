@@ -135,6 +135,8 @@ class Relay:
         try:
             await self._reconciler.repair()
         except (NatsError, TimeoutError, OSError) as error:
+            if self._client.is_closed:
+                raise
             log.info("relay.broker_away", error=type(error).__name__)
             return False
         self.unanswered = False

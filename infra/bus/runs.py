@@ -66,6 +66,8 @@ class RunLoop:
             try:
                 await self._slot(group, beside)
             except Exception:
+                if self._runtime.client.is_closed:
+                    raise
                 log.exception("runs.slot_failed", durable=self._durable.name)
                 await asyncio.sleep(AWAY_SECONDS)
 
@@ -78,6 +80,9 @@ class RunLoop:
             except TimeoutError:
                 continue
             except (NatsError, OSError) as error:
+                # On a closed connection the client makes this of a cancellation too.
+                if self._runtime.client.is_closed:
+                    raise
                 log.info("runs.broker_away", durable=self._durable.name, error=type(error).__name__)
                 await asyncio.sleep(AWAY_SECONDS)
                 continue

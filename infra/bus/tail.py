@@ -132,6 +132,8 @@ class Tail:
             try:
                 held = [m async for m in self._fetch(max(1, self.position), FETCH)]
             except (NatsError, TimeoutError, OSError) as error:
+                if self._client.is_closed:
+                    raise
                 log.info("tail.broker_away", stream=self._stream, error=type(error).__name__)
                 await asyncio.sleep(AGAIN_AFTER)
                 return
