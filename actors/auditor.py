@@ -11,8 +11,10 @@ import contextlib
 import fcntl
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import structlog
 from nats.errors import Error as NatsError
@@ -24,7 +26,7 @@ from actors.log_keys import ORIGIN, SigningKeys
 from actors.log_witness import NotDelivered, Witness
 from contracts import subjects
 from contracts.envelope import Context, Envelope
-from contracts.ids import SYSTEM, derived_message_id
+from contracts.ids import SYSTEM, MessageId, derived_message_id
 from contracts.jobs import Actor
 from contracts.recorded import KeyRotated
 from contracts.records import AuditAppended, AuditEntry, CheckpointSigned, DeadLetter
@@ -108,6 +110,21 @@ _ADD_CHECKPOINT = Prepared(insert(_CHECKPOINTS).on_conflict_do_nothing())
 _LAST_CHECKPOINT = Prepared(select(_CHECKPOINTS).order_by(_CHECKPOINTS.c.size.desc()).limit(1))
 
 
+@dataclass(frozen=True)
+class Entry:
+    """An event, as it is to be logged."""
+
+    event: MessageId
+    content: dict[str, Any]
+    body: bytes
+
+    @classmethod
+    def of(cls, envelope: Envelope) -> Entry:
+        """Raises CanonicalError."""
+        content = envelope.model_dump(mode="json", exclude_none=True)
+        return cls(envelope.id, content, canonical(content))
+
+
 class Log:
     """The log's tables within one transaction."""
 
@@ -133,24 +150,22 @@ class Log:
         """Keep a note that is about to be announced."""
         _ADD_CHECKPOINT.run(self._connection, size=size, note=note)
 
-    def append(self, envelopes: Sequence[Envelope]) -> list[AuditEntry]:
+    def append(self, given: Sequence[Entry]) -> list[AuditEntry]:
         """Add the events that are not in the log yet, in order."""
-        new = self._unknown(envelopes)
+        new = self._unknown(given)
         if not new:
             return []
         size = self.size()
-        contents = [envelope.model_dump(mode="json", exclude_none=True) for envelope in new]
-        bodies = [canonical(content) for content in contents]
-        leaves = [leaf_hash(body) for body in bodies]
-        rows = ({"idx": size + i, "event": envelope.id, "entry": bodies[i], "leaf": leaves[i]} for i, envelope in enumerate(new))
+        leaves = [leaf_hash(entry.body) for entry in new]
+        rows = ({"idx": size + i, "event": entry.event, "entry": entry.body, "leaf": leaves[i]} for i, entry in enumerate(new))
         _ADD_ENTRY.run_many(self._connection, rows)
         nodes = ({"level": level, "idx": index, "hash": digest} for level, index, digest in appended(size, leaves, self.node))
         _ADD_NODE.run_many(self._connection, nodes)
-        return [AuditEntry(index=size + i, event=envelope.id, leaf=leaves[i].hex(), entry=contents[i]) for i, envelope in enumerate(new)]
+        return [AuditEntry(index=size + i, event=e.event, leaf=leaves[i].hex(), entry=e.content) for i, e in enumerate(new)]
 
-    def _unknown(self, envelopes: Sequence[Envelope]) -> list[Envelope]:
-        wanted = {envelope.id: envelope for envelope in envelopes}
-        return [envelope for event, envelope in wanted.items() if _KNOWN.first(self._connection, id=event) is None]
+    def _unknown(self, given: Sequence[Entry]) -> list[Entry]:
+        wanted = {entry.event: entry for entry in given}
+        return [entry for event, entry in wanted.items() if _KNOWN.first(self._connection, id=event) is None]
 
 
 class Auditor:
@@ -179,10 +194,10 @@ class Auditor:
                 position, message_id = 0, None
 
     async def _append(self, messages: Sequence[Stored]) -> None:
-        envelopes = [_envelope(message) for message in messages]
+        given = [_entry(message) for message in messages]
 
         def change(tx: Transaction) -> int:
-            entries = Log(tx).append(envelopes)
+            entries = Log(tx).append(given)
             for batch in _batches(entries):
                 tx.send(_announcement(AuditAppended(entries=batch), f"appended:{batch[0].index}"))
             write_position(subjects.EVENTS, messages[-1].sequence, messages[-1].message_id, tx)
@@ -304,25 +319,27 @@ def exclusive(path: Path) -> Iterator[None]:
         yield
 
 
-def _envelope(message: Stored) -> Envelope:
+def _entry(message: Stored) -> Entry:
     """The event; of a message that is none, a letter that holds it. Whatever the stream holds has a leaf, and nothing stops the log."""
+    source = f"/actors/{Actor.AUDITOR}"
     try:
         envelope = Envelope.load(message.body)
-        canonical(envelope.data)
+        entry = Entry.of(envelope)
     except (ValidationError, CanonicalError) as error:
         log.error("audit.unreadable", sequence=message.sequence, error=type(error).__name__)  # noqa: TRY400  # the letter holds it all
-        body = base64.b64encode(message.body[:MOST_UNREADABLE]).decode()
-        letter = DeadLetter(reason="unreadable", attempts=0, stream_subject=f"{subjects.EVENTS}.{message.sequence}", body=body)
+        letter = DeadLetter(reason="unreadable", attempts=0, stream_subject=f"{subjects.EVENTS}.{message.sequence}", body=_kept(message))
         message_id = derived_message_id(f"unreadable:{subjects.EVENTS}", "audit", message.sequence)
-        context = Context(principal=SYSTEM, correlation=message_id)
-        return Envelope.wrap(letter, context, source=f"/actors/{Actor.AUDITOR}", message_id=message_id)
-    if len(canonical(envelope.model_dump(mode="json", exclude_none=True))) > MOST_ENTRY_BYTES:
+        return Entry.of(Envelope.wrap(letter, Context(principal=SYSTEM, correlation=message_id), source=source, message_id=message_id))
+    if len(entry.body) > MOST_ENTRY_BYTES:
         # Under its own id, so that it is one entry all the same.
         log.error("audit.too_long", sequence=message.sequence, bytes=len(message.body))
-        body = base64.b64encode(message.body[:MOST_UNREADABLE]).decode()
-        letter = DeadLetter(reason="too-long", attempts=0, stream_subject=envelope.subject, body=body)
-        return Envelope.wrap(letter, envelope.context, source=f"/actors/{Actor.AUDITOR}", message_id=envelope.id)
-    return envelope
+        letter = DeadLetter(reason="too-long", attempts=0, stream_subject=envelope.subject, body=_kept(message))
+        return Entry.of(Envelope.wrap(letter, envelope.context, source=source, message_id=envelope.id))
+    return entry
+
+
+def _kept(message: Stored) -> str:
+    return base64.b64encode(message.body[:MOST_UNREADABLE]).decode()
 
 
 def _require_prefix(before: Checkpoint, held: Log, size: int) -> None:

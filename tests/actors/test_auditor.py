@@ -13,7 +13,7 @@ import pytest
 from nats.aio.client import Client
 from sqlalchemy import select
 
-from actors.auditor import Log, LogRolledBack, last_signed, tables
+from actors.auditor import Entry, Log, LogRolledBack, last_signed, tables
 from actors.log_keys import ORIGIN
 from auditor_bench import Bench, Start, copy_database, event, leaf, put_back, root_of, starting
 from contracts import subjects
@@ -44,7 +44,7 @@ def test_events_become_leaves_once_in_the_order_they_came() -> None:
     database, events = MemoryDatabase(metadata), [event() for _ in range(11)]
 
     def append(*envelopes: Envelope) -> list[AuditEntry]:
-        return database.do(lambda tx: Log(tx).append(envelopes))
+        return database.do(lambda tx: Log(tx).append([Entry.of(e) for e in envelopes]))
 
     entries = append(*events[:4], events[2]) + append(*events[1:3]) + append(events[0], *events[4:], events[4]) + append()
     assert [(entry.index, entry.event, entry.leaf) for entry in entries] == [(i, e.id, leaf(e).hex()) for i, e in enumerate(events)]

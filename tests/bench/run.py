@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("jobs", "kills", "edge", "synthesis", "ingest", "views", "merkle", "tracing")
+BENCHMARKS = ("jobs", "kills", "edge", "synthesis", "ingest", "views", "merkle", "audit", "tracing")
 
 
 def main(chosen: list[str]) -> int:

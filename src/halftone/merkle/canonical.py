@@ -22,6 +22,8 @@ def canonical(value: Any) -> bytes:
 
     """
     try:
+        if _is_plain(value):
+            return _plain_encoder.encode(value).encode()
         return rfc8785.dumps(value)
     except (ValueError, RecursionError) as error:
         raise CanonicalError(f"The value has no canonical JSON form: {error}.") from error
@@ -37,6 +39,18 @@ def check_canonical(data: bytes) -> None:
     """
     if not (_is_plainly_canonical(data) or _respelt(data) == data):
         raise CanonicalError("The bytes are JSON, but not in canonical form (RFC 8785).")
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether the standard library, which is several times as fast, spells a value as RFC 8785 does."""
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return True
+    if kind is int:
+        return bool(-_SAFE_INTEGER <= value <= _SAFE_INTEGER)
+    if kind is dict:
+        return all(type(name) is str and name.isascii() and _is_plain(each) for name, each in value.items())
+    return kind is list and all(map(_is_plain, value))
 
 
 class _NotPlainError(ValueError):
