@@ -33,6 +33,10 @@ bench *args:
 faults *args:
     python tests/faults/all_faults.py "$@"
 
+# try for longer than a test may take: thousands of tamperings with the log, and kills of who keeps it
+soak *args:
+    HALFTONE_TAMPERINGS=1000 pytest tests/infra/test_log_tampering.py "$@"
+
 # format the code, and fix what can be fixed without a thought
 fmt:
     ruff check --fix
