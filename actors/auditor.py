@@ -204,9 +204,8 @@ class Auditor:
             return len(entries)
 
         # Below no event's span: a batch belongs to many traces, and names them.
-        with tracing.span(
-            "audit.append", links=[envelope.traceparent for envelope in envelopes], attributes={"halftone.events": len(envelopes)}
-        ):
+        links = [entry.content.get("traceparent") for entry in given]
+        with tracing.span("audit.append", links=links, attributes={"halftone.events": len(given)}):
             added = await self._runtime.store.write(change)
         if added:
             log.info("audit.appended", entries=added, sequence=messages[-1].sequence)
@@ -241,10 +240,10 @@ class Auditor:
         def change(tx: Transaction) -> tuple[int, str] | None:
             held = Log(tx)
             size, own = held.size(), held.announced()
-            known = [*before, *([self._keys.verifying.verify(own, origin=ORIGIN)] if own else [])]
-            for checkpoint in known:
+            last = None if own is None else self._keys.verifying.verify(own, origin=ORIGIN)
+            for checkpoint in (*before, *([last] if last else [])):
                 _require_prefix(checkpoint, held, size)
-            if own is not None and max(checkpoint.size for checkpoint in known) == size:
+            if own is not None and last is not None and last.size == size:
                 # A crash may have come between the commit and the file below; the note is the same one.
                 return size, own
             if size == 0:
