@@ -8,10 +8,11 @@ event once; (f) every object that is there is referred to, and every one that is
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,23 @@ from api.views.queries import Views
 from api.views.tables import FOLDED
 from contracts import subjects
 from contracts.envelope import Envelope
-from contracts.events import DatasetDeleted, JobAccepted, JobCancelled, JobCompleted, JobFailed, JobRefused, MechanismStarted
+from contracts.events import (
+    DatasetDeleted,
+    JobAccepted,
+    JobCancelled,
+    JobCompleted,
+    JobFailed,
+    JobRefused,
+    MechanismStarted,
+    PayloadErased,
+)
 from contracts.jobs import IngestSpec
 from fault_system import FaultSystem
 from halftone.merkle import verify_checkpoint, verify_log
 from infra.bus.connection import connect, jetstream
 from infra.bus.tail import Stored, Tail
 from infra.bus.topology import DURABLES
+from infra.supervisor import ENTRIES
 from running_system import eventually
 
 ENDS = (JobCompleted, JobFailed, JobCancelled, JobRefused)
@@ -39,7 +50,7 @@ Streams = dict[str, list[Stored]]
 def check(system: FaultSystem) -> Streams:
     """Wait until nothing moves any more, and check all of it. Gives the streams as they were read."""
     jobs = system.until_ended()
-    eventually(lambda: at_rest(system), 120)
+    until_empty(lambda: moving(system), 120)
     streams = asyncio.run(read(system.bus_url()))
     events = [Envelope.load(message.body) for message in streams[subjects.EVENTS]]
     assert system.accepted <= jobs.keys()
@@ -47,26 +58,40 @@ def check(system: FaultSystem) -> Streams:
     _charged(system, events)
     asyncio.run(_views_are_folded(system, streams))
     _logged(system, events)
-    eventually(lambda: not objects_astray(system, events), 30)
+    # Uploads are removed a moment after their job has ended.
+    until_empty(lambda: objects_astray(system, events), 30)
     return streams
 
 
-def at_rest(system: FaultSystem) -> bool:
-    """Whether everything that was sent has been published, handled, folded, logged and signed."""
-    unsent = [system.rows(name, "select count(*) from outbox where sequence is null") for name in system.databases()]
-    if unsent != [[(0,)]] * len(unsent):
-        return False
+def moving(system: FaultSystem) -> list[str]:
+    """What has not come to rest: all that was sent is to be published, handled, folded, logged and signed."""
     last, pending = asyncio.run(_states(system.bus_url()))
-    folded = dict(system.rows("views", "select stream, sequence from positions"))
     logged = dict(system.rows("auditor", "select stream, sequence from positions"))
-    (entries,) = system.rows("auditor", "select count(*) from entries")
-    return (
-        not pending
-        and all(folded.get(name, 0) == last[name] for name in FOLDED)
-        and logged.get(subjects.EVENTS) == last[subjects.EVENTS]
-        and _signed(system) == entries[0]
-        and not system.workers()
-    )
+    folded = dict(system.rows("views", "select stream, sequence from positions"))
+    ((entries,),) = system.rows("auditor", "select count(*) from entries")
+    found = [f"{name}: {n} waiting" for name, n in pending.items() if n]
+    for name in system.databases():
+        ((unsent,),) = system.rows(name, "select count(*) from outbox where sequence is null")
+        found += [f"outbox of {name}: {unsent}"] if unsent else []
+    found += [f"view of {name}: {folded.get(name, 0)} of {last[name]}" for name in FOLDED if folded.get(name, 0) != last[name]]
+    if logged.get(subjects.EVENTS) != last[subjects.EVENTS]:
+        found.append(f"log: {logged.get(subjects.EVENTS)} of {last[subjects.EVENTS]}")
+    if _signed(system) != entries:
+        found.append(f"signed: {_signed(system)} of {entries}")
+    return found + [f"worker {worker.pid}" for worker in system.workers()]
+
+
+def until_empty(look: Callable[[], Collection[str]], seconds: float) -> None:
+    """Wait until there is nothing any more; what is left says more than that something is."""
+    left: list[Collection[str]] = []
+
+    def empty() -> bool:
+        left[:] = [look()]
+        return not left[0]
+
+    with contextlib.suppress(AssertionError):
+        eventually(empty, seconds)
+    assert not left[0], left[0]
 
 
 def _signed(system: FaultSystem) -> int:
@@ -74,14 +99,14 @@ def _signed(system: FaultSystem) -> int:
     return verify_checkpoint((audit / "checkpoint").read_text(), (audit / "public-key").read_text().strip()).size
 
 
-async def _states(url: str) -> tuple[dict[str, int], int]:
-    """The last sequence of each stream, and the messages that some durable has not settled."""
+async def _states(url: str) -> tuple[dict[str, int], dict[str, int]]:
+    """The last sequence of each stream, and by durable the messages that it has not settled."""
     client = await connect(url, "provisioner")
     try:
         js = jetstream(client)
         last = {name: (await js.stream_info(name)).state.last_seq for name in FOLDED}
-        ours = [await js.consumer_info(durable.stream, durable.name) for durable in DURABLES if durable.user != "subscriber"]
-        return last, sum((info.num_pending or 0) + (info.num_ack_pending or 0) for info in ours)
+        ours = [await js.consumer_info(durable.stream, durable.name) for durable in DURABLES if durable.user in ENTRIES]
+        return last, {info.name: (info.num_pending or 0) + (info.num_ack_pending or 0) for info in ours}
     finally:
         await client.close()
 
@@ -190,9 +215,15 @@ def objects_astray(system: FaultSystem, events: Sequence[Envelope]) -> set[str]:
 
 
 def _referred_to(events: Sequence[Envelope]) -> set[str]:
-    """What events speak of, deleted datasets and what was only an upload aside."""
+    """What events speak of, without what they say was erased, and what was only an upload."""
     assert not any(isinstance(event.message, DatasetDeleted) for event in events), "no fault deletes datasets"
-    return {name for event in events if not isinstance(event.message, JobAccepted) for name in _OBJECT.findall(event.dump().decode())}
+    spoken_of = [event for event in events if not isinstance(event.message, JobAccepted)]
+    erased = [event for event in spoken_of if isinstance(event.message, PayloadErased)]
+    return _named(spoken_of) - _named(erased)
+
+
+def _named(events: Sequence[Envelope]) -> set[str]:
+    return {name for event in events for name in _OBJECT.findall(event.dump().decode())}
 
 
 def _options(events: Sequence[Envelope]) -> set[str]:

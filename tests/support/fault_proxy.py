@@ -44,6 +44,7 @@ class Proxy:
         self._delay = 0.0
         self._times = 1
         self._within = 0.0
+        self._shuffled: set[str] = set()
         self._rng = random.Random(0)
         self.port = 0
         self.refused = 0
@@ -94,9 +95,14 @@ class Proxy:
         """Hand every message of ours to its client so many times."""
         self._set(lambda: (setattr(self, "_times", times), self._close(())))
 
-    def shuffle(self, within: float, seed: int) -> None:
-        """Keep each message of ours back for a random while, so that they come in another order."""
-        self._set(lambda: (setattr(self, "_within", within), setattr(self, "_rng", random.Random(seed)), self._close(())))
+    def shuffle(self, within: float, seed: int, *users: str) -> None:
+        """Keep each message of ours, to some users or to all, back for a random while, so that they come in another order."""
+
+        def change() -> None:
+            self._within, self._rng, self._shuffled = within, random.Random(seed), set(users or {"*"})
+            self._close(users)
+
+        self._set(change)
 
     def calm(self) -> None:
         """No faults any more. Connections on which messages were repeated or shuffled are made anew."""
@@ -179,7 +185,7 @@ class Proxy:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             async for piece, ours in _chunks(server) if plain else _frames(server):
                 await self._pass(link)
-                if ours and self._within:
+                if ours and self._within and self._shuffled & {link.user, "*"}:
                     link.tasks.add(task := asyncio.create_task(self._later(link, piece * self._times)))
                     task.add_done_callback(link.tasks.discard)
                     continue
