@@ -17,6 +17,11 @@ up *args:
 test *args:
     pytest -n 2 --dist worksteal "$@"
 
+# the long check of the budget: 100,000 random runs, 1,000 races of fifty, thousands of sequences, 2,000 canaries (over an hour on two cores)
+soak *args:
+    HALFTONE_LEDGER_RUNS=100000 HALFTONE_RACES=1000 HALFTONE_LEDGER_EXAMPLES=2000 HALFTONE_CANARIES=2000 \
+        pytest -n 2 tests/actors/test_ledger_*.py tests/halftone/privacy/test_privacy_noise.py "$@"
+
 # lint, formatting, imports, generated contracts, types
 check:
     ruff check

@@ -6,193 +6,57 @@ what does not fit. Each decision is a row of an append-only ledger and an event,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
-from typing import Any
 
-from sqlalchemy import BigInteger, Column, Integer, MetaData, Row, Table, Text, UniqueConstraint, bindparam, select, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import MetaData
 
-from contracts.commands import ObserveBudget, ReserveBudget, SetBudget
-from contracts.cost import DELTA_SCALE, EPSILON_SCALE, NOTHING, Cost
+from actors.ledger import DAY_MS, SOURCE, Ledger, row_cost, tables
+from contracts.commands import DecideBudget, EnterRelease, ObserveBudget, ReserveBudget, RunJob, SetBudget, SetQuota
+from contracts.cost import DELTA_SCALE, EPSILON_SCALE, NOTHING, Composition, Cost
 from contracts.envelope import Envelope
 from contracts.events import (
+    BudgetApproved,
     BudgetCharged,
+    BudgetDeclined,
+    BudgetHeld,
     BudgetLimited,
     BudgetObserved,
+    BudgetQuotaSet,
     BudgetRefused,
     BudgetReleased,
+    BudgetReleaseEntered,
     BudgetReserved,
+    BudgetUnbounded,
     JobCancelled,
     JobCompleted,
     JobFailed,
     JobRefused,
-    LedgerEvent,
     MechanismStarted,
 )
-from contracts.ids import AccountId, Code, JobId
-from contracts.jobs import Actor, Grant, Refusal, StepRun, Use
-from halftone.privacy.conversion import budget_limit
+from contracts.ids import AccountId, JobId, MessageId, derived_message_id
+from contracts.jobs import Actor, Grant, Refusal, StepRun, SynthesizeSpec, Use
+from halftone.privacy.account import Account, Decision, decide, rooms_of
+from halftone.privacy.conversion import budget_limit, pure_limit
 from infra.bus.control import serve
 from infra.bus.retries import Given, Hopeless, Verdict
 from infra.bus.runs import Delivery, EventLoop
 from infra.bus.topology import KEEPER_EVENTS, ctl_durable
-from infra.database.prepared import Prepared
 from infra.database.store import Transaction, now_ms
 from infra.failpoints import around
 from infra.runtime import running
 from infra.settings import Settings
 
-SOURCE = f"/actors/{Actor.BUDGET_KEEPER}"
 
-
-def tables() -> MetaData:
-    """The keeper's database: accounts with their totals, the append-only ledger, and jobs that have ended."""
-    metadata = MetaData()
-    Table(
-        "accounts",
-        metadata,
-        Column("account", Text, primary_key=True),
-        Column("entries", Integer, nullable=False, comment="rows in the ledger so far"),
-        Column("limit_rho", BigInteger, comment="1e-12; null while no limit is set, and then nothing is granted"),
-        Column("limit_delta", BigInteger, comment="1e-18"),
-        Column("spent_rho", BigInteger, nullable=False),
-        Column("spent_delta", BigInteger, nullable=False),
-        Column("reserved_rho", BigInteger, nullable=False),
-        Column("reserved_delta", BigInteger, nullable=False),
-    )
-    Table(
-        "ledger",
-        metadata,
-        Column("account", Text, primary_key=True),
-        Column("entry", Integer, primary_key=True, comment="from 1, without gaps"),
-        Column("kind", Text, nullable=False, comment="limited, reserved, charged, released, observed or refused"),
-        Column("job", Text),
-        Column("step", Text),
-        Column("attempt", Integer),
-        Column("rho", BigInteger, nullable=False),
-        Column("delta", BigInteger, nullable=False),
-        Column("spent_rho", BigInteger, nullable=False, comment="total after this entry"),
-        Column("spent_delta", BigInteger, nullable=False),
-        Column("limit_rho", BigInteger, comment="limit at that moment"),
-        Column("limit_delta", BigInteger),
-        Column("principal", Text, nullable=False),
-        Column("event", Text, nullable=False, unique=True, comment="id of the event that told of it"),
-        Column("made_at", Integer, nullable=False, comment="ms since 1970"),
-        UniqueConstraint("account", "job", "step", "attempt", "kind"),
-    )
-    Table("ended_jobs", metadata, Column("job", Text, primary_key=True))
-    return metadata
-
-
-_ENDED_JOBS = tables().tables["ended_jobs"]
-_END = Prepared(insert(_ENDED_JOBS).on_conflict_do_nothing())
-_ENDED = Prepared(select(_ENDED_JOBS).where(_ENDED_JOBS.c.job == bindparam("key")))
-
-
-@dataclass(frozen=True)
-class Account:
-    """What a ledger's rows come to."""
-
-    id: AccountId
-    entries: int
-    limit: Cost | None
-    spent: Cost
-    reserved: Cost
-
-
-def decide(account: Account, cost: Cost) -> Code | None:
-    """Why a cost does not fit, or None if it does.
-
-    A filter, not an odometer: the plain sum of rho, also where costs are chosen adaptively, must stay within the limit (Whitehouse,
-    Ramdas, Rogers and Wu 2023), and so must the sum of delta.
-    """
-    if account.limit is None:
-        return "budget-not-set"
-    taken = account.spent + account.reserved
-    # Plain integers: a sum that does not fit may be more than a cost can hold.
-    if taken.rho + cost.rho > account.limit.rho:
-        return "budget-exhausted"
-    return None if taken.delta + cost.delta <= account.limit.delta else "budget-delta-exhausted"
-
-
-def left(account: Account) -> Cost:
-    """What would still fit."""
-    return NOTHING if account.limit is None else (account.spent + account.reserved).left(account.limit)
-
-
-class Ledger:
-    """An account's rows within one transaction. Rows are only ever added; totals are kept beside them."""
-
-    def __init__(self, tx: Transaction, metadata: MetaData, cause: Envelope) -> None:
-        self._tx, self._cause = tx, cause
-        self._accounts, self._rows = metadata.tables["accounts"], metadata.tables["ledger"]
-        self._made = 0
-
-    def account(self, account: AccountId) -> Account:
-        """Read an account; the first touch opens it, without a limit."""
-        row = self._tx.connection.execute(select(self._accounts).where(self._accounts.c.account == account)).first()
-        if row is None:
-            nothing = {"entries": 0, "spent_rho": 0, "spent_delta": 0, "reserved_rho": 0, "reserved_delta": 0}
-            self._tx.connection.execute(insert(self._accounts).values(account=account, **nothing))
-            return Account(account, 0, None, NOTHING, NOTHING)
-        limit = None if row.limit_rho is None else Cost(rho=row.limit_rho, delta=row.limit_delta)
-        spent, reserved = Cost(rho=row.spent_rho, delta=row.spent_delta), Cost(rho=row.reserved_rho, delta=row.reserved_delta)
-        return Account(account, row.entries, limit, spent, reserved)
-
-    def add(
-        self, after: Account, kind: type[LedgerEvent], cost: Cost = NOTHING, run: tuple[JobId, StepRun] | None = None, **more: Any
-    ) -> int:
-        """Append one row with the totals after it, and its event.
-
-        Returns its position.
-        """
-        entry = after.entries + 1
-        about = {} if run is None else {"job": run[0], "step": run[1].step, "attempt": run[1].attempt}
-        shown = {} if run is None else {**about, "cost": cost}
-        event = kind(account=after.id, entry=entry, spent=after.spent, reserved=after.reserved, limit=after.limit, **shown, **more)
-        envelope = self._cause.caused(event, source=SOURCE, handler="ledger", n=self._made)
-        self._made += 1
-        limit = {} if after.limit is None else {"limit_rho": after.limit.rho, "limit_delta": after.limit.delta}
-        spent = {"spent_rho": after.spent.rho, "spent_delta": after.spent.delta}
-        reserved = {"reserved_rho": after.reserved.rho, "reserved_delta": after.reserved.delta}
-        row = {"account": after.id, "entry": entry, "kind": kind.VERB, **about, "rho": cost.rho, "delta": cost.delta, **spent, **limit}
-        row |= {"principal": self._cause.principal, "event": envelope.id, "made_at": now_ms()}
-        self._tx.connection.execute(insert(self._rows).values(**row))
-        t = self._accounts
-        self._tx.connection.execute(update(t).where(t.c.account == after.id).values(entries=entry, **spent, **reserved, **limit))
-        self._tx.send(envelope)
-        return entry
-
-    def entries(self, account: AccountId, job: JobId, run: StepRun) -> dict[str, Row[Any]]:
-        """The rows that a run of a job's step has, by their kind."""
-        t = self._rows
-        this = (t.c.account == account) & (t.c.job == job) & (t.c.step == run.step) & (t.c.attempt == run.attempt)
-        return {row.kind: row for row in self._tx.connection.execute(select(t).where(this))}
-
-    def shown_to(self, account: AccountId, run: tuple[JobId, Code]) -> list[str]:
-        """The principals to whom figures that a job read off were shown, in order."""
-        t = self._rows
-        these = (t.c.account == account) & (t.c.job == run[0]) & (t.c.step == run[1]) & (t.c.kind == BudgetObserved.VERB)
-        return list(self._tx.connection.execute(select(t.c.principal).where(these).order_by(t.c.entry)).scalars())
-
-    def accounts_of(self, job: JobId) -> list[AccountId]:
-        """Accounts in which a job has reserved something."""
-        t = self._rows
-        query = select(t.c.account).where((t.c.job == job) & (t.c.kind == BudgetReserved.VERB)).distinct()
-        return list(self._tx.connection.execute(query).scalars())
-
-    def end(self, job: JobId) -> None:
-        """Remember that a job has ended: nothing is reserved for it any more."""
-        _END.run(self._tx.connection, job=job)
-
-    def ended(self, job: JobId) -> bool:
-        return _ENDED.first(self._tx.connection, key=job) is not None
+def charge_id(account: AccountId, job: JobId, run: StepRun) -> MessageId:
+    """The id of the event of a run's charge: known before, so that what the run makes can name it."""
+    return derived_message_id("\0".join((account, job, run.step, str(run.attempt))), "charge", 0)
 
 
 def reserve(ledger: Ledger, tx: Transaction, envelope: Envelope, command: ReserveBudget) -> None:
-    """Grant or refuse, and pass the job on."""
+    """Grant, hold or refuse, and pass the job on."""
     run = StepRun(step=command.step, attempt=command.attempt)
     if command.then.job != command.job or getattr(command.then.spec, "account", command.account) != command.account:
         # Granted on one account, it would read the data of another.
@@ -200,31 +64,136 @@ def reserve(ledger: Ledger, tx: Transaction, envelope: Envelope, command: Reserv
     if ledger.ended(command.job) or ledger.entries(command.account, command.job, run):
         # Cancelled before its turn, or asked twice under two ids: the first answer stands.
         return
-    account = ledger.account(command.account)
-    if command.use is Use.OBSERVE:
-        entry = ledger.add(account, BudgetObserved, NOTHING, (command.job, run))
-        passed = command.then.model_copy(update={"grant": _grant(command, NOTHING, entry)})
-    elif (code := decide(account, command.cost)) is not None:
-        ledger.add(account, BudgetRefused, command.cost, (command.job, run), code=code, left=left(account))
-        refusal = Refusal(account=command.account, code=code, asked=command.cost, left=left(account))
-        passed = command.then.model_copy(update={"refusal": refusal})
+    passed = _entered(ledger, command, run) if command.use is not Use.CHARGE else _decided(ledger, envelope, command, run)
+    if passed is not None:
+        _pass_on(tx, envelope, passed)
+
+
+def _pass_on(tx: Transaction, envelope: Envelope, command: RunJob) -> None:
+    tx.send(envelope.caused(command, source=SOURCE, handler="pass-on", n=0))
+
+
+def _entered(ledger: Ledger, command: ReserveBudget, run: StepRun) -> RunJob:
+    """What is used without noise has no cost that could be refused: it is written down."""
+    account = ledger.current(command.account)
+    if command.use is Use.RELEASE:
+        more = replace(account, unbounded=account.unbounded + 1)
+        after = ledger.add(account, more, BudgetUnbounded, NOTHING, (command.job, run), told={"reason": command.reason})
     else:
-        after = Account(account.id, account.entries, account.limit, account.spent, account.reserved + command.cost)
-        entry = ledger.add(after, BudgetReserved, command.cost, (command.job, run))
-        passed = command.then.model_copy(update={"grant": _grant(command, command.cost, entry)})
-    tx.send(envelope.caused(passed, source=SOURCE, handler="pass-on", n=0))
+        after = ledger.add(account, replace(account, observed=account.observed + 1), BudgetObserved, NOTHING, (command.job, run))
+    return command.then.model_copy(update={"grant": _grant(command, NOTHING, after)})
 
 
-def _grant(command: ReserveBudget, cost: Cost, entry: int) -> Grant:
-    return Grant(account=command.account, step=command.step, use=command.use, cost=cost, attempt=command.attempt, entry=entry)
+def _decided(ledger: Ledger, envelope: Envelope, command: ReserveBudget, run: StepRun) -> RunJob | None:
+    """The job with its grant or its refusal; None while it waits for a second person."""
+    account, cost, spec = ledger.current(command.account), command.cost, command.then.spec
+    quotas = ledger.quotas(command.account, (envelope.principal, envelope.project))
+    decision = decide(account, cost, quotas, spec.terms if isinstance(spec, SynthesizeSpec) else None)
+    if decision.code is not None:
+        ledger.add(
+            account,
+            account,
+            BudgetRefused,
+            cost,
+            (command.job, run),
+            told={"code": decision.code, "left": decision.left, "limits": decision.rooms},
+        )
+        return command.then.model_copy(update={"refusal": _refusal(account, decision, cost)})
+    after = ledger.add(account, account.with_reserved(cost), BudgetReserved, cost, (command.job, run))
+    granted = command.then.model_copy(update={"grant": _grant(command, cost, after)})
+    if not account.waits(cost):
+        return granted
+    ledger.add(after, after, BudgetHeld, cost, (command.job, run))
+    ledger.hold(command.account, run, granted)
+    return None
+
+
+def _refusal(account: Account, decision: Decision, cost: Cost) -> Refusal:
+    return Refusal(account=account.id, code=decision.code or "", asked=cost, left=decision.left, limits=decision.rooms)
+
+
+def _grant(command: ReserveBudget, cost: Cost, account: Account) -> Grant:
+    run = StepRun(step=command.step, attempt=command.attempt)
+    return Grant(
+        account=command.account,
+        step=command.step,
+        use=command.use,
+        cost=cost,
+        attempt=command.attempt,
+        entry=account.entries,
+        charge=charge_id(command.account, command.job, run) if command.use is Use.CHARGE else None,
+        observed=account.observed,
+        unbounded=account.unbounded,
+    )
+
+
+def decide_held(ledger: Ledger, tx: Transaction, envelope: Envelope, command: DecideBudget) -> None:
+    """Let what waits pass, or give it back and refuse the job. Whoever asked for it decides nothing."""
+    held = ledger.held(command.account, command.job)
+    if held is None or ledger.ended(command.job):
+        return
+    run, granted = held
+    reserved = ledger.entries(command.account, command.job, run)[BudgetReserved.VERB]
+    if reserved.principal == envelope.principal:
+        raise Hopeless(code="decided-by-asker")
+    cost, account = row_cost(reserved), ledger.current(command.account)
+    asker = (reserved.principal, reserved.project)
+    ledger.drop_held(command.job)
+    if command.approve:
+        ledger.add(account, account, BudgetApproved, cost, (command.job, run), asker=asker, told={"reason": command.reason})
+        passed = granted
+    else:
+        account = ledger.add(account, account, BudgetDeclined, cost, (command.job, run), asker=asker, told={"reason": command.reason})
+        after = replace(account, reserved=account.reserved - cost)
+        account = ledger.add(account, after, BudgetReleased, cost, (command.job, run), asker=asker)
+        rooms, _ = rooms_of(account, ledger.quotas(command.account, asker))
+        refusal = _refusal(account, Decision("budget-declined", rooms), cost)
+        passed = granted.model_copy(update={"grant": None, "refusal": refusal})
+    # In the asker's name: the job is theirs, whoever let it pass.
+    asked = envelope.context.model_copy(update={"principal": reserved.principal, "project": reserved.project})
+    message_id = derived_message_id(envelope.id, "pass-on", 0)
+    tx.send(Envelope.wrap(passed, asked, source=SOURCE, message_id=message_id, causation=envelope.id))
 
 
 def set_limit(ledger: Ledger, command: SetBudget) -> None:
     """Give an account its limit; one below what is spent refuses everything from then on."""
-    account = ledger.account(command.account)
-    limit = budget_limit(Fraction(command.epsilon, EPSILON_SCALE), Fraction(command.delta, DELTA_SCALE))
-    after = Account(account.id, account.entries, limit, account.spent, account.reserved)
-    ledger.add(after, BudgetLimited, epsilon=command.epsilon, delta=command.delta)
+    account = ledger.current(command.account)
+    if command.terms != account.terms and not account.untouched:
+        # The edge has looked before; what was spent meanwhile would be about other units than what follows.
+        raise Hopeless(code="budget-terms-fixed")
+    epsilon, delta = Fraction(command.epsilon, EPSILON_SCALE), Fraction(command.delta, DELTA_SCALE)
+    limit = pure_limit(epsilon) if command.terms.composition is Composition.PURE else budget_limit(epsilon, delta)
+    window_end = account.window_end
+    if command.window_days != account.window_days:
+        window_end = None if command.window_days is None else ledger.now() + command.window_days * DAY_MS
+    after = replace(
+        account,
+        limit=limit,
+        terms=command.terms,
+        # Without windows the limit is for all that was ever spent.
+        before=account.before if command.window_days is not None else NOTHING,
+        window_days=command.window_days,
+        window_end=window_end,
+        approval=command.approval,
+    )
+    same = ("epsilon", "delta", "terms", "window_days", "approval", "reason")
+    ledger.add(account, after, BudgetLimited, told={name: getattr(command, name) for name in same})
+
+
+def set_quota(ledger: Ledger, command: SetQuota) -> None:
+    """Give a person or a project a limit besides the account's."""
+    account = ledger.current(command.account)
+    epsilon, delta = Fraction(command.epsilon, EPSILON_SCALE), Fraction(command.delta, DELTA_SCALE)
+    quota = pure_limit(epsilon) if account.terms.composition is Composition.PURE else budget_limit(epsilon, delta)
+    ledger.set_quota(command.account, command.holder, quota)
+    told = {"quota": quota} | {name: getattr(command, name) for name in ("holder", "epsilon", "delta", "reason")}
+    ledger.add(account, account, BudgetQuotaSet, told=told)
+
+
+def enter_release(ledger: Ledger, command: EnterRelease) -> None:
+    """Write down that raw figures have left the circle of those who may see them."""
+    account = ledger.current(command.account)
+    ledger.add(account, replace(account, unbounded=account.unbounded + 1), BudgetReleaseEntered, told={"reason": command.reason})
 
 
 def observe(ledger: Ledger, command: ObserveBudget, principal: str) -> None:
@@ -232,7 +201,8 @@ def observe(ledger: Ledger, command: ObserveBudget, principal: str) -> None:
     shown = ledger.shown_to(command.account, (command.job, command.step))
     if principal not in shown:
         run = StepRun(step=command.step, attempt=len(shown) + 1)
-        ledger.add(ledger.account(command.account), BudgetObserved, NOTHING, (command.job, run))
+        account = ledger.current(command.account)
+        ledger.add(account, replace(account, observed=account.observed + 1), BudgetObserved, NOTHING, (command.job, run))
 
 
 def charge(ledger: Ledger, event: MechanismStarted) -> None:
@@ -244,12 +214,13 @@ def charge(ledger: Ledger, event: MechanismStarted) -> None:
         raise LookupError(f"mechanism of {event.job} started without a reservation")
     if BudgetCharged.VERB in entries:
         return
-    cost = Cost(rho=reserved.rho, delta=reserved.delta)
-    account = ledger.account(event.account)
+    cost, account = row_cost(reserved), ledger.current(event.account)
     # Given back by mistake and started all the same: in doubt, charge.
-    still_reserved = account.reserved if BudgetReleased.VERB in entries else _minus(account.reserved, cost)
-    after = Account(account.id, account.entries, account.limit, account.spent + cost, still_reserved)
-    ledger.add(after, BudgetCharged, cost, (event.job, run))
+    still_reserved = account.reserved if BudgetReleased.VERB in entries else account.reserved - cost
+    after = replace(account, spent=account.spent + cost, reserved=still_reserved)
+    asker = (reserved.principal, reserved.project)
+    charged = charge_id(event.account, event.job, run)
+    ledger.add(account, after, BudgetCharged, cost, (event.job, run), asker=asker, event_id=charged)
 
 
 def release(ledger: Ledger, job: JobId, never_started: tuple[StepRun, ...]) -> None:
@@ -261,29 +232,38 @@ def release(ledger: Ledger, job: JobId, never_started: tuple[StepRun, ...]) -> N
             reserved = entries.get(BudgetReserved.VERB)
             if reserved is None or entries.keys() & {BudgetCharged.VERB, BudgetReleased.VERB}:
                 continue
-            cost = Cost(rho=reserved.rho, delta=reserved.delta)
-            account = ledger.account(account_id)
-            after = Account(account.id, account.entries, account.limit, account.spent, _minus(account.reserved, cost))
-            ledger.add(after, BudgetReleased, cost, (job, run))
+            cost, account = row_cost(reserved), ledger.current(account_id)
+            after = replace(account, reserved=account.reserved - cost)
+            ledger.add(account, after, BudgetReleased, cost, (job, run), asker=(reserved.principal, reserved.project))
+    ledger.drop_held(job)
 
 
-def _minus(total: Cost, part: Cost) -> Cost:
-    return Cost(rho=total.rho - part.rho, delta=total.delta - part.delta)
+def enter(ledger: Ledger, command: SetBudget | SetQuota | ObserveBudget | EnterRelease, principal: str) -> None:
+    """Do what somebody asks for whose right to it the edge has seen."""
+    match command:
+        case SetBudget():
+            set_limit(ledger, command)
+        case SetQuota():
+            set_quota(ledger, command)
+        case ObserveBudget():
+            observe(ledger, command, principal)
+        case EnterRelease():
+            enter_release(ledger, command)
 
 
 @around("keeper.handle")
-def handle(metadata: MetaData, envelope: Envelope, tx: Transaction) -> None:
+def handle(envelope: Envelope, tx: Transaction, now: Callable[[], int] = now_ms) -> None:
     """Apply one message, once."""
     if not tx.first_time(envelope.id):
         return
-    ledger = Ledger(tx, metadata, envelope)
+    ledger = Ledger(tx, envelope, now)
     match message := envelope.message:
         case ReserveBudget():
             reserve(ledger, tx, envelope, message)
-        case SetBudget():
-            set_limit(ledger, message)
-        case ObserveBudget():
-            observe(ledger, message, envelope.principal)
+        case DecideBudget():
+            decide_held(ledger, tx, envelope, message)
+        case SetBudget() | SetQuota() | ObserveBudget() | EnterRelease():
+            enter(ledger, message, envelope.principal)
         case MechanismStarted():
             charge(ledger, message)
         case JobFailed() | JobCancelled():
@@ -305,12 +285,12 @@ def give_up(given: Given, tx: Transaction) -> None:
 
 async def run(settings: Settings) -> None:
     """Keep the budget until stopped."""
-    metadata = tables()
+    metadata: MetaData = tables()
     async with running(Actor.BUDGET_KEEPER, settings, metadata) as runtime:
 
         @around("keeper.apply")
         async def apply(envelope: Envelope) -> None:
-            await runtime.store.write(partial(handle, metadata, envelope))
+            await runtime.store.write(partial(handle, envelope))
 
         async def apply_event(delivery: Delivery) -> Verdict:
             await apply(delivery.envelope)

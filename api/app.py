@@ -18,14 +18,17 @@ from api.problems import HANDLERS
 from api.recording import Recorder, Sending
 from api.tokens import Tokens
 from api.v1 import (
+    approvals,
     artifacts,
     audit,
     audit_files,
     budgets,
+    certificates,
     datasets,
     engines,
     evaluations,
     jobs,
+    ledgers,
     letters,
     looks,
     models,
@@ -48,6 +51,9 @@ def make_app(edge: Edge, given_out: Tokens, denied: Denied, metrics: Metrics, re
         schemas,
         jobs,
         budgets,
+        ledgers,
+        approvals,
+        certificates,
         evaluations,
         models,
         artifacts,

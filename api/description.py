@@ -33,6 +33,10 @@ EVENTS: JsonObject = {"content": {"text/event-stream": {"schema": {"type": "obje
 OTHERWISE: dict[str, dict[int, tuple[str, int | JsonObject]]] = {
     "createJob": {200: ("the job, which has ended in time", 202)},
     "setBudget": {202: ("the limit will be set: the budget as it is", 200)},
+    "setQuota": {202: ("the quota will be set: those there are", 200)},
+    "enterRelease": {202: ("it will be entered", NOTHING)},
+    "decide": {202: ("it will be decided: the job as it is", 200)},
+    "exportLedger": {200: ("the ledger", FILE)},
     "followJob": {200: ("events as they come", EVENTS)},
     "getReady": {503: ("what keeps it from serving", 200)},
     "getArtifact": {200: ("the file", FILE), 206: ("the part of it", FILE), 304: ("not again", NOTHING)},
@@ -59,7 +63,10 @@ BODIES: dict[str, JsonObject] = {
     "changeDataset": {"name": "customers, Q3", "retention_days": 90},
     "attestSchema": {"tables": [{"name": "people", "columns": _COLUMNS}]},
     "createJob": {"kind": "synthesize", "dataset": "ds_019a7b3c5d2e00112233445566778899", "epsilon": 1.0, "name": "people, synthetic"},
-    "setBudget": {"epsilon": 3.0, "delta": 1e-9},
+    "setBudget": {"epsilon": 3.0, "delta": 1e-9, "reason": "the committee's decision of 3 March"},
+    "setQuota": {"epsilon": 1.0, "reason": "a third for the evaluation team"},
+    "enterRelease": {"reason": "the histogram was shown at the conference"},
+    "decide": {"reason": "agreed with the works council"},
     "previewBudget": {"epsilon": 1.0, "delta": 1e-9},
     "createToken": {"name": "Ada, evaluation team", "role": "reader", "expires": "2099-12-31T00:00:00Z"},
 }

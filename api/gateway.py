@@ -30,8 +30,8 @@ ACKNOWLEDGED_WITHIN = 1.0
 MOST_UNSENT = 10_000
 """Rows that may wait in the outbox before nothing more is accepted."""
 _UNSENT = f"SELECT count(*) FROM (SELECT 1 FROM outbox WHERE sequence IS NULL LIMIT {MOST_UNSENT + 1})"  # noqa: S608  # a constant of ours
-MEASURE, OBSERVE = "measure", "observe"
-"""The steps with which jobs read real data: through noise, and raw."""
+MEASURE, OBSERVE, RELEASE = "measure", "observe", "release"
+"""The steps with which jobs read real data: through noise, raw, and raw for others."""
 
 Also = Callable[[Transaction], None]
 
@@ -82,6 +82,8 @@ class Order:
             case SynthesizeSpec(account=account, epsilon=epsilon, delta=delta):
                 cost = job_cost(epsilon / EPSILON_SCALE, delta / DELTA_SCALE)
                 return ReserveBudget(account=account, job=self.job, step=MEASURE, use=Use.CHARGE, cost=cost, then=run)
+            case ExportSpec(account=str(account), reason=str(reason)):
+                return ReserveBudget(account=account, job=self.job, step=RELEASE, use=Use.RELEASE, cost=NOTHING, then=run, reason=reason)
             case EvaluateSpec(account=account) | ExportSpec(account=str(account)):
                 return ReserveBudget(account=account, job=self.job, step=OBSERVE, use=Use.OBSERVE, cost=NOTHING, then=run)
             case _:
@@ -189,7 +191,7 @@ class Gateway:
             also(tx)
             tx.send(*envelopes)
 
-        asked = asyncio.ensure_future(self._relay.published(envelopes[len(events) - 1].id))
+        asked = asyncio.ensure_future(self._relay.published(envelopes[max(0, len(events) - 1)].id))
         # Once, so that the question stands before the relay can answer it.
         await asyncio.sleep(0)
         try:

@@ -28,6 +28,10 @@ class Verb(StrEnum):
     ARTIFACT_READ = "artifact.read"
     BUDGET_READ = "budget.read"
     BUDGET_SET = "budget.set"
+    BUDGET_APPROVE = "budget.approve"
+    """Decide, as a second person, about a charge that waits."""
+    BUDGET_RELEASE = "budget.release"
+    """Give real data out without noise, or say that it was: nothing bounds what that tells."""
     AUDIT_READ = "audit.read"
     TOKEN_MANAGE = "token.manage"  # noqa: S105  # the name of a right
     DEAD_READ = "dead.read"
@@ -52,7 +56,8 @@ _READER = frozenset(
     {Verb.DATASET_READ, Verb.JOB_READ, Verb.ARTIFACT_READ, Verb.BUDGET_READ, Verb.AUDIT_READ, Verb.SYSTEM_READ},
 )
 # Who works with the data does not also say how much of its privacy may be spent, nor who else may come in, nor runs the system.
-_CURATOR = frozenset(Verb) - {Verb.BUDGET_SET, Verb.TOKEN_MANAGE, Verb.DEAD_READ, Verb.DEAD_SETTLE}
+_SPENDING = {Verb.BUDGET_SET, Verb.BUDGET_APPROVE, Verb.BUDGET_RELEASE}
+_CURATOR = frozenset(Verb) - _SPENDING - {Verb.TOKEN_MANAGE, Verb.DEAD_READ, Verb.DEAD_SETTLE}
 RIGHTS: dict[Role, frozenset[Verb]] = {Role.ADMINISTRATOR: frozenset(Verb), Role.CURATOR: _CURATOR, Role.READER: _READER}
 
 RAW_KINDS = frozenset({JobKind.INGEST, JobKind.EVALUATE})

@@ -63,6 +63,9 @@ def job(view: JobView, problem: Problem | None = None) -> JobView:
                 links["model"] = f"/v1/models/{fitted}"
         case _ if view.kind is JobKind.EVALUATE and view.outputs:
             links["evaluation"] = f"/v1/evaluations/{view.id}"
+    certified = next((output.artifact for output in view.outputs if output.role == "certificate"), None)
+    if certified is not None:
+        links["certificate"] = f"/v1/certificates/{certified}"
     if view.refusal is not None:
         problem = refused(view.refusal, view.spec.source.dataset if isinstance(view.spec, SynthesizeSpec) else None)
     return view.model_copy(update={"links": links, "problem": problem})
@@ -120,14 +123,26 @@ def _stored(problem: ObjectId, objects: Objects) -> Problem:
     return Problem.model_validate_json(objects.read(problem))
 
 
+_SCOPES = {"dataset": "the dataset's budget", "person": "your own quota", "project": "the project's quota"}
+_REFUSALS = {
+    "budget-declined": "a second person, who had to agree, did not",
+    "budget-terms-changed": "what the budget's costs are about was changed after it was asked for; ask again",
+    "mechanism-not-pure": "the budget is one of pure epsilon, and Gaussian noise has none",
+}
+
+
 def refused(refusal: RefusalView, dataset: DatasetId | None) -> Problem:
     """Why the budget said no, with the numbers that help."""
     asked, left = _amount(refusal.asked), _amount(refusal.left)
     if refusal.code == "budget-not-set":
         detail = f"The job asks for {asked}, and the dataset has no budget: set one with PUT /v1/budgets/{dataset or '<dataset>'}."
+    elif refusal.code in _REFUSALS:
+        detail = f"The job asks for {asked}: {_REFUSALS[refusal.code]}."
     else:
-        detail = f"The job asks for {asked}, and {left} is left: ask for less, or have the budget raised."
-    numbers = {"account": refusal.account, "asked": refusal.asked.model_dump(), "left": refusal.left.model_dump()}
+        under = "; ".join(f"{_amount(room.left)} under {_SCOPES.get(room.scope, room.scope)}" for room in refusal.limits)
+        detail = f"The job asks for {asked}, and {under or left} is left: {left} would fit. Ask for less, or have the limit raised."
+    numbers: dict[str, object] = {"account": refusal.account, "asked": refusal.asked.model_dump(), "left": refusal.left.model_dump()}
+    numbers["limits"] = [room.model_dump() for room in refusal.limits]
     return _problem(refusal.code, "The budget does not pay for the job", detail, HTTPStatus.CONFLICT, **numbers)
 
 

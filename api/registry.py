@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, delete, func, insert, select, update
 
 from contracts.events import Origin
 from contracts.ids import AccountId, DatasetId, JobId, ObjectId, PrincipalId, ProjectId, new_id
@@ -114,6 +114,12 @@ class Registry:
         """The account under which a content falls: that of its first upload, made now if this is it."""
         return await self._store.write(lambda tx: _account(tx, sha256))
 
+    async def unit_column(self, account: AccountId) -> str | None:
+        """The column that names a row's user, where the privacy unit of an account is a user."""
+        t = self._tables["units"]
+        rows = await self._rows(select(t.c.column).where(t.c.account == account))
+        return rows[0].column if rows else None
+
     async def sources(self) -> list[tuple[JobId, DatasetId, ObjectId]]:
         """Uploads that are still kept, with the jobs that read them."""
         t = self._tables["datasets"]
@@ -131,6 +137,14 @@ def add_dataset(tx: Transaction, record: DatasetRecord) -> None:
     """Register a dataset."""
     values = {name: getattr(record, name) for name in DatasetRecord.__dataclass_fields__}
     tx.connection.execute(insert(tx.tables["datasets"]).values(**values, made_at=now_ms()))
+
+
+def set_unit_column(tx: Transaction, account: AccountId, column: str | None) -> None:
+    """Note which column names a row's user: another one takes the place of the first, and None of any."""
+    t = tx.tables["units"]
+    tx.connection.execute(delete(t).where(t.c.account == account))
+    if column is not None:
+        tx.connection.execute(insert(t).values(account=account, column=column))
 
 
 def _account(tx: Transaction, sha256: str) -> AccountId:

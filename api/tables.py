@@ -54,6 +54,12 @@ def edge_tables() -> MetaData:
         Column("account", Text, nullable=False, comment="the same content again falls under the same budget"),
     )
     Table(
+        "units",
+        metadata,
+        Column("account", Text, primary_key=True),
+        Column("column", Text, nullable=False, comment="names a row's user, where the privacy unit of the account is a user"),
+    )
+    Table(
         "uses",
         metadata,
         Column("dataset", Text, primary_key=True),

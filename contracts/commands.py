@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from contracts.base import Message
-from contracts.cost import LARGEST_DELTA, LARGEST_EPSILON, Cost
-from contracts.ids import AccountId, Code, JobId
+from contracts.cost import LARGEST_DELTA, LARGEST_EPSILON, USUAL_TERMS, BudgetTerms, Cost
+from contracts.ids import AccountId, Code, JobId, ObjectId, PrincipalId, ProjectId
 from contracts.jobs import Actor, Grant, JobSpec, Refusal, StepRun, Use
 
 
@@ -47,6 +47,7 @@ class ReserveBudget(Command):
     cost: Cost
     attempt: int = Field(default=1, ge=1, description="which run of the mechanism this is to pay for")
     then: RunJob
+    reason: ObjectId | None = Field(default=None, description="why it is done, where that must be said")
 
 
 class SetBudget(Command):
@@ -56,6 +57,12 @@ class SetBudget(Command):
     account: AccountId
     epsilon: int = Field(gt=0, le=LARGEST_EPSILON, description="epsilon in 1e-9")
     delta: int = Field(gt=0, le=LARGEST_DELTA, description="delta in 1e-18")
+    terms: BudgetTerms = USUAL_TERMS
+    window_days: int | None = Field(
+        default=None, ge=1, le=36_500, description="days after which the limit counts anew; absent: it is for ever"
+    )
+    approval: Cost | None = Field(default=None, description="a charge above it waits for a second person; absent: none waits")
+    reason: ObjectId | None = Field(default=None, description="why")
 
 
 class ObserveBudget(Command):
@@ -67,4 +74,42 @@ class ObserveBudget(Command):
     step: Code = Field(description="what was shown: a profile, a draft, a sample, ...")
 
 
-COMMANDS: tuple[type[Command], ...] = (RunJob, CancelJob, ReserveBudget, SetBudget, ObserveBudget)
+class SetQuota(Command):
+    """Give a person or a project a limit of its own on an account, besides the account's. It binds nobody who shares with others."""
+
+    TYPE: ClassVar = "halftone.budget.set_quota.v1"
+    account: AccountId
+    holder: PrincipalId | ProjectId
+    epsilon: int = Field(gt=0, le=LARGEST_EPSILON, description="epsilon in 1e-9")
+    delta: int = Field(gt=0, le=LARGEST_DELTA, description="delta in 1e-18")
+    reason: ObjectId
+
+
+class DecideBudget(Command):
+    """Let a charge that waits for a second person pass, or not. Whoever asked for it decides nothing."""
+
+    TYPE: ClassVar = "halftone.budget.decide.v1"
+    account: AccountId
+    job: JobId
+    approve: bool
+    reason: ObjectId | None = None
+
+
+class EnterRelease(Command):
+    """Enter that figures of real data, shown without noise, were given to others or used to choose a release: nothing bounds that."""
+
+    TYPE: ClassVar = "halftone.budget.enter_release.v1"
+    account: AccountId
+    reason: ObjectId
+
+
+COMMANDS: tuple[type[Command], ...] = (
+    RunJob,
+    CancelJob,
+    ReserveBudget,
+    SetBudget,
+    ObserveBudget,
+    SetQuota,
+    DecideBudget,
+    EnterRelease,
+)

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from contracts.base import Event
-from contracts.cost import LARGEST_DELTA, LARGEST_EPSILON, Cost
+from contracts.base import Contract, Event
+from contracts.cost import LARGEST, Cost, Room
 from contracts.ids import (
     AccountId,
     Code,
@@ -20,7 +20,45 @@ from contracts.ids import (
     TokenId,
 )
 from contracts.jobs import JobSpec, Output, StepRun
+from contracts.ledger_events import (
+    BudgetApproved,
+    BudgetCharged,
+    BudgetDeclined,
+    BudgetHeld,
+    BudgetLimited,
+    BudgetObserved,
+    BudgetQuotaSet,
+    BudgetRefreshed,
+    BudgetRefused,
+    BudgetReleased,
+    BudgetReleaseEntered,
+    BudgetReserved,
+    BudgetThresholdReached,
+    BudgetUnbounded,
+    JobLedgerEvent,
+    LedgerEvent,
+)
 from contracts.recorded import KeyRotated, PayloadErased, RequestRecorded, SettingsChanged
+
+__all__ = [
+    "BudgetApproved",
+    "BudgetCharged",
+    "BudgetDeclined",
+    "BudgetHeld",
+    "BudgetLimited",
+    "BudgetObserved",
+    "BudgetQuotaSet",
+    "BudgetRefreshed",
+    "BudgetRefused",
+    "BudgetReleaseEntered",
+    "BudgetReleased",
+    "BudgetReserved",
+    "BudgetThresholdReached",
+    "BudgetUnbounded",
+    "JobLedgerEvent",
+    "LedgerEvent",
+]
+"""What is defined beside, and had from here."""
 
 
 class JobEvent(Event):
@@ -87,6 +125,7 @@ class JobRefused(JobEvent):
     account: AccountId
     asked: Cost
     left: Cost = Field(description="what would still have fit")
+    limits: tuple[Room, ...] = Field(default=(), description="what is left under each limit that applies")
 
 
 class MechanismStarted(Event):
@@ -100,6 +139,31 @@ class MechanismStarted(Event):
     step: Code
     attempt: int = Field(ge=1, description="counts the times the mechanism ran, each one charged")
     account: AccountId
+
+
+class MechanismRuns(Contract):
+    """Mechanisms that are alike: what they are, and how much noise they added."""
+
+    kind: Code = Field(description="what they are, such as discrete_gaussian")
+    count: int = Field(ge=1, description="how many there were")
+    cells: int = Field(ge=0, description="numbers that they gave out, together")
+    sensitivity: float = Field(ge=0, allow_inf_nan=False, description="L2 distance that one unit can make, at most")
+    scale: float = Field(gt=0, allow_inf_nan=False, description="parameter of the noise")
+    rho: int = Field(ge=0, le=LARGEST, description="what each cost a unit, in 1e-12, rounded up")
+
+
+class MechanismsRun(Event):
+    """How the noise of a step was made: what its charge bought."""
+
+    TYPE: ClassVar = "halftone.mechanism.run.v1"
+    ENTITY: ClassVar = "mechanism"
+    VERB: ClassVar = "run"
+    KEY: ClassVar = "job"
+    job: JobId
+    step: Code
+    attempt: int = Field(ge=1, description="which run of the step's mechanism")
+    account: AccountId
+    mechanisms: tuple[MechanismRuns, ...]
 
 
 class Origin(StrEnum):
@@ -195,73 +259,6 @@ class TokenRevoked(TokenEvent):
     VERB: ClassVar = "revoked"
 
 
-class LedgerEvent(Event):
-    """One row of an account's ledger, with what it came to."""
-
-    ENTITY: ClassVar = "budget"
-    KEY: ClassVar = "account"
-    account: AccountId
-    entry: int = Field(ge=1, description="position in the account's ledger, from 1, without gaps")
-    spent: Cost = Field(description="charged after this entry")
-    reserved: Cost = Field(description="set aside after this entry")
-    limit: Cost | None = Field(default=None, description="the account's limit at that moment; absent while none is set")
-
-
-class BudgetLimited(LedgerEvent):
-    """An account has a limit, or another one."""
-
-    TYPE: ClassVar = "halftone.budget.limited.v1"
-    VERB: ClassVar = "limited"
-    epsilon: int = Field(gt=0, le=LARGEST_EPSILON, description="epsilon in 1e-9, as it was stated")
-    delta: int = Field(gt=0, le=LARGEST_DELTA, description="delta in 1e-18, as it was stated; the conversion uses half")
-
-
-class JobLedgerEvent(LedgerEvent):
-    """A ledger row that a job caused."""
-
-    job: JobId
-    step: Code
-    attempt: int = Field(default=1, ge=1, description="which run of the mechanism")
-    cost: Cost = Field(description="rho in 1e-12, delta in 1e-18; rounded up")
-
-
-class BudgetReserved(JobLedgerEvent):
-    """A cost was set aside: nobody else can spend it."""
-
-    TYPE: ClassVar = "halftone.budget.reserved.v1"
-    VERB: ClassVar = "reserved"
-
-
-class BudgetCharged(JobLedgerEvent):
-    """Noise has been bought: the cost of one step was taken from an account, for good."""
-
-    TYPE: ClassVar = "halftone.budget.charged.v1"
-    VERB: ClassVar = "charged"
-
-
-class BudgetReleased(JobLedgerEvent):
-    """A reservation was given back: its mechanism never started."""
-
-    TYPE: ClassVar = "halftone.budget.released.v1"
-    VERB: ClassVar = "released"
-
-
-class BudgetObserved(JobLedgerEvent):
-    """Raw figures were made for a holder of the raw right: no cost, but no longer a secret of the data alone."""
-
-    TYPE: ClassVar = "halftone.budget.observed.v1"
-    VERB: ClassVar = "observed"
-
-
-class BudgetRefused(JobLedgerEvent):
-    """A cost did not fit under a limit: nothing was set aside."""
-
-    TYPE: ClassVar = "halftone.budget.refused.v1"
-    VERB: ClassVar = "refused"
-    code: Code
-    left: Cost
-
-
 class Settlement(StrEnum):
     """What became of a dead letter."""
 
@@ -302,6 +299,7 @@ EVENTS: tuple[type[Event], ...] = (
     JobCancelled,
     JobRefused,
     MechanismStarted,
+    MechanismsRun,
     DatasetRegistered,
     DatasetVersionAdded,
     DatasetProfiled,
@@ -321,4 +319,12 @@ EVENTS: tuple[type[Event], ...] = (
     BudgetReleased,
     BudgetObserved,
     BudgetRefused,
+    BudgetRefreshed,
+    BudgetQuotaSet,
+    BudgetReleaseEntered,
+    BudgetUnbounded,
+    BudgetHeld,
+    BudgetApproved,
+    BudgetDeclined,
+    BudgetThresholdReached,
 )

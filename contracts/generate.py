@@ -24,7 +24,17 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from contracts import events, recorded, subjects, views
 from contracts.base import Event
 from contracts.breaking import breaking
-from contracts.commands import CancelJob, ObserveBudget, ReserveBudget, RunJob, SetBudget
+from contracts.commands import (
+    CancelJob,
+    Command,
+    DecideBudget,
+    EnterRelease,
+    ObserveBudget,
+    ReserveBudget,
+    RunJob,
+    SetBudget,
+    SetQuota,
+)
 from contracts.envelope import CONTENT_TYPE, MESSAGES, Envelope
 from contracts.events import EVENTS
 from contracts.jobs import EXECUTOR, Actor
@@ -94,7 +104,7 @@ _ENDS = (events.JobCompleted, events.JobFailed, events.JobCancelled, events.JobR
 SENDERS: dict[type[Event], tuple[str, ...]] = {
     events.JobAccepted: (EDGE,),
     **dict.fromkeys((events.JobStarted, *_ENDS), EXECUTORS),
-    events.MechanismStarted: (Actor.SYNTHESIZER,),
+    **dict.fromkeys((events.MechanismStarted, events.MechanismsRun), (Actor.SYNTHESIZER,)),
     events.DatasetRegistered: (EDGE,),
     events.DatasetVersionAdded: (Actor.INGESTOR, Actor.SYNTHESIZER),
     events.DatasetProfiled: (Actor.INGESTOR,),
@@ -102,7 +112,7 @@ SENDERS: dict[type[Event], tuple[str, ...]] = {
     events.BusRepaired: (EDGE, *Actor),
     **dict.fromkeys((recorded.RequestRecorded, recorded.SettingsChanged, recorded.PayloadErased), (EDGE,)),
     recorded.KeyRotated: (Actor.AUDITOR,),
-    **{kind: (Actor.BUDGET_KEEPER,) for kind in EVENTS if issubclass(kind, events.LedgerEvent)},
+    **{kind: (Actor.BUDGET_KEEPER,) for kind in EVENTS if kind.ENTITY == events.LedgerEvent.ENTITY},
 }
 """Who makes an event."""
 SETTLING = (events.MechanismStarted, *_ENDS)
@@ -169,8 +179,15 @@ def _of_commands() -> Iterator[Channel]:
         yield Channel(subjects.run(actor, "{job}"), RunJob.TYPE, (EDGE, keeper), (actor,))
         yield Channel(subjects.ctl(actor, "cancel", "{message}"), CancelJob.TYPE, (EDGE,), (actor,))
     yield Channel(subjects.ctl(keeper, "reserve", "{message}"), ReserveBudget.TYPE, (EDGE, *_PAYING), (keeper,))
-    yield Channel(subjects.ctl(keeper, "set_limit", "{message}"), SetBudget.TYPE, (EDGE,), (keeper,))
-    yield Channel(subjects.ctl(keeper, "observe", "{message}"), ObserveBudget.TYPE, (EDGE,), (keeper,))
+    orders: dict[str, type[Command]] = {
+        "set_limit": SetBudget,
+        "observe": ObserveBudget,
+        "set_quota": SetQuota,
+        "decide": DecideBudget,
+        "enter_release": EnterRelease,
+    }
+    for verb, kind in orders.items():
+        yield Channel(subjects.ctl(keeper, verb, "{message}"), kind.TYPE, (EDGE,), (keeper,))
 
 
 def _of_event(kind: type[Event]) -> Channel:

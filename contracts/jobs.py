@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from contracts.base import Contract
-from contracts.cost import LARGEST, LARGEST_DELTA, LARGEST_EPSILON, Cost
-from contracts.ids import AccountId, Code, DatasetId, JobId, ObjectId
+from contracts.cost import LARGEST, LARGEST_DELTA, LARGEST_EPSILON, USUAL_TERMS, BudgetTerms, Cost, Room
+from contracts.ids import AccountId, Code, DatasetId, JobId, MessageId, ObjectId
 
 
 class Actor(StrEnum):
@@ -126,6 +126,8 @@ class SynthesizeSpec(Contract):
     seed: int | None = Field(default=None, ge=0, le=LARGEST, description="seed of the drawing; noise is never seeded")
     target: DatasetId = Field(description="the synthetic dataset to be made")
     account: AccountId
+    terms: BudgetTerms = Field(default=USUAL_TERMS, description="what the account's costs were about when the job was asked for")
+    unit_column: int | None = Field(default=None, ge=0, description="place in the attested schema of the column that names a row's user")
 
 
 class EvaluateSpec(Contract):
@@ -146,6 +148,7 @@ class SampleSpec(Contract):
     model: ObjectId = Field(description="the fitted model")
     source: JobId = Field(description="the job that fitted it")
     declared: ObjectId = Field(description="the attested schema under which it was fitted")
+    certificate: ObjectId | None = Field(default=None, description="certificate of what was drawn from the model at first")
     engine: Code
     rows: int | None = Field(default=None, ge=1, le=1_000_000_000, description="rows to draw; absent: the noisy count of the real ones")
     seed: int = Field(ge=0, le=LARGEST, description="seed of the drawing: the same one gives the same bytes")
@@ -162,6 +165,7 @@ class ExportSpec(Contract):
     account: AccountId | None = Field(
         default=None, description="of a real table, whose raw rows are given out and that enters it; absent for a synthetic one"
     )
+    reason: ObjectId | None = Field(default=None, description="why raw rows are given to others: then it is a release that nothing bounds")
 
 
 JobSpec = Annotated[
@@ -177,6 +181,8 @@ class Use(StrEnum):
     """Through noise, at a cost."""
     OBSERVE = "observe"
     """Raw, for a holder of the raw right: no cost, but named in every later certificate."""
+    RELEASE = "release"
+    """Without noise, to others: nothing bounds it, and no later certificate claims a total."""
 
 
 class Grant(Contract):
@@ -188,6 +194,9 @@ class Grant(Contract):
     cost: Cost
     attempt: int = Field(default=1, ge=1, description="which run of the mechanism this pays for")
     entry: int = Field(ge=1, description="position of the reservation in the account's ledger")
+    charge: MessageId | None = Field(default=None, description="id that the event of the charge will have")
+    observed: int = Field(default=0, ge=0, description="entries of raw figures that the ledger held by then")
+    unbounded: int = Field(default=0, ge=0, description="entries of releases without noise that the ledger held by then")
 
 
 class Refusal(Contract):
@@ -197,6 +206,7 @@ class Refusal(Contract):
     code: Code
     asked: Cost
     left: Cost = Field(description="what would still have fit")
+    limits: tuple[Room, ...] = Field(default=(), description="what is left under each limit that applies")
 
 
 class StepRun(Contract):

@@ -8,7 +8,17 @@ from __future__ import annotations
 import re
 
 from contracts.base import Event
-from contracts.commands import CancelJob, Command, ObserveBudget, ReserveBudget, RunJob, SetBudget
+from contracts.commands import (
+    CancelJob,
+    Command,
+    DecideBudget,
+    EnterRelease,
+    ObserveBudget,
+    ReserveBudget,
+    RunJob,
+    SetBudget,
+    SetQuota,
+)
 from contracts.ids import JobId, MessageId
 from contracts.jobs import EXECUTOR, Actor
 from contracts.records import AuditAppended, CheckpointSigned, DeadLetter
@@ -77,6 +87,12 @@ def command(message: Command, message_id: MessageId) -> str:
             return ctl(Actor.BUDGET_KEEPER, "set_limit", message_id)
         case ObserveBudget():
             return ctl(Actor.BUDGET_KEEPER, "observe", message_id)
+        case SetQuota():
+            return ctl(Actor.BUDGET_KEEPER, "set_quota", message_id)
+        case DecideBudget():
+            return ctl(Actor.BUDGET_KEEPER, "decide", message_id)
+        case EnterRelease():
+            return ctl(Actor.BUDGET_KEEPER, "enter_release", message_id)
         case _:
             raise TypeError(f"no subject for {type(message).__name__}")
 

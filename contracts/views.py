@@ -8,7 +8,8 @@ from typing import Any, Generic, TypeVar
 from pydantic import Field
 
 from contracts.base import Contract
-from contracts.events import Origin, Settlement
+from contracts.cost import BudgetTerms
+from contracts.events import MechanismRuns, Origin, Settlement
 from contracts.ids import AccountId, Code, DatasetId, JobId, MessageId, ObjectId, PrincipalId, ProjectId, TokenId
 from contracts.jobs import JobKind, JobSpec, JobState
 from contracts.problems import Problem
@@ -28,7 +29,15 @@ class CostView(Contract):
 
     rho: int = Field(ge=0, description="zCDP rho in 1e-12")
     delta: int = Field(default=0, ge=0, description="delta in 1e-18 that mechanisms use, conversion not counted")
+    pure: float = Field(default=0.0, ge=0, description="pure epsilon of the mechanisms; 0 where they are Gaussian, and have none")
     epsilon: float | None = Field(default=None, description="the epsilon that this rho means, rounded up; absent where no delta is stated")
+
+
+class RoomView(Contract):
+    """What one limit leaves."""
+
+    scope: Code = Field(description="whose limit: dataset (the lineage's own), or a person's or project's quota besides it")
+    left: CostView = Field(description="what it leaves")
 
 
 class ProgressView(Contract):
@@ -65,6 +74,7 @@ class RefusalView(Contract):
     code: Code = Field(description="what did not fit")
     asked: CostView = Field(description="what the job would have cost")
     left: CostView = Field(description="what would still have fit")
+    limits: tuple[RoomView, ...] = Field(default=(), description="what was left under each limit that applies")
 
 
 class JobView(Contract):
@@ -82,6 +92,7 @@ class JobView(Contract):
     failure: FailureView | None = Field(default=None, description="why it failed")
     problem: Problem | None = Field(default=None, description="the failure or refusal as a problem document")
     refusal: RefusalView | None = Field(default=None, description="why it was refused")
+    approval: Code | None = Field(default=None, description="waiting for a second person, approved or declined; absent: none is needed")
     retry_of: JobId | None = Field(default=None, description="the job that this one tries again")
     sequence: int = Field(ge=1, description="of the last event that is in this view")
     created: str = Field(description="when it was accepted")
@@ -166,6 +177,36 @@ class TokenView(Contract):
     revoked: str | None = Field(default=None, description="when it was revoked")
 
 
+class ForecastView(Contract):
+    """When a budget will be spent if it goes on like this."""
+
+    rho_per_day: int = Field(ge=0, description="charged per day over the last 30 days, or since the first entry, in 1e-12")
+    days_left: float | None = Field(default=None, description="days until nothing is left; absent where nothing is spent")
+
+
+class QuotaView(Contract):
+    """What a person or a project may spend of an account, besides its own limit."""
+
+    holder: PrincipalId | ProjectId = Field(description="whose it is")
+    epsilon: float = Field(description="the quota's epsilon, as it was stated")
+    delta: float = Field(description="the quota's delta, as it was stated")
+    limit: CostView = Field(description="what may be spent")
+    spent: CostView = Field(description="what was charged in its name")
+
+
+class ApprovalView(Contract):
+    """A charge that waits for a second person."""
+
+    job: JobId = Field(description="the job that waits")
+    account: AccountId = Field(description="the account that would pay")
+    entry: int = Field(ge=1, description="its row in the ledger")
+    cost: CostView = Field(description="what is set aside for it")
+    principal: PrincipalId = Field(description="who asked: anybody else who holds the right may decide")
+    project: ProjectId = Field(description="the project it belongs to")
+    time: str = Field(description="since when it waits")
+    links: dict[str, str] = Field(default_factory=dict, description="paths of what belongs to it")
+
+
 class BudgetView(Contract):
     """What an account's ledger comes to."""
 
@@ -177,6 +218,14 @@ class BudgetView(Contract):
     spent: CostView = Field(description="charged, for good")
     reserved: CostView = Field(description="set aside for jobs that have not read data yet")
     left: CostView = Field(description="what still fits: the limit without what is spent and reserved")
+    before: CostView | None = Field(default=None, description="spent before this refresh window: it counts no more, and is spent")
+    terms: BudgetTerms | None = Field(default=None, description="composition, neighbours and unit; absent while no limit is set")
+    unit_column: str | None = Field(default=None, description="column that names a row's user, where users are the unit")
+    window_days: int | None = Field(default=None, description="days after which the limit counts anew; absent: it is for ever")
+    approval: CostView | None = Field(default=None, description="a charge above it waits for a second person; absent: none waits")
+    observed: int = Field(default=0, ge=0, description="entries of raw figures, shown to holders of the raw right")
+    unbounded: int = Field(default=0, ge=0, description="entries of releases without noise: with any, nothing bounds the total")
+    forecast: ForecastView | None = Field(default=None, description="when it will be spent, at the pace of the last 30 days")
     sequence: int = Field(ge=1, description="of the last event that is in this view")
     links: dict[str, str] = Field(default_factory=dict, description="paths of what belongs to it")
 
@@ -186,7 +235,7 @@ class LedgerEntryView(Contract):
 
     account: AccountId = Field(description="whose ledger")
     entry: int = Field(ge=1, description="position in the ledger, from 1, without gaps")
-    kind: Code = Field(description="limited, reserved, charged, released, observed or refused")
+    kind: Code = Field(description="limited, reserved, charged, released, refused, observed, unbounded, held, approved, …")
     job: JobId | None = Field(default=None, description="the job that caused it")
     step: Code | None = Field(default=None, description="the job's step")
     attempt: int | None = Field(default=None, description="which run of the step's mechanism")
@@ -199,7 +248,13 @@ class LedgerEntryView(Contract):
     code: Code | None = Field(default=None, description="why the cost was refused")
     left: CostView | None = Field(default=None, description="what would still have fit, where the cost was refused")
     principal: PrincipalId = Field(description="who asked")
+    project: ProjectId | None = Field(default=None, description="for which project")
+    reason: ObjectId | None = Field(default=None, description="object with why, where it was said")
+    why: str | None = Field(default=None, description="why, in the words of who did it; absent where none were kept")
+    holder: str | None = Field(default=None, description="whose quota was set")
+    mechanisms: tuple[MechanismRuns, ...] = Field(default=(), description="how the noise of a charge was made, once it was")
     event: MessageId = Field(description="id of the event; it is a leaf of the audit log")
+    index: int | None = Field(default=None, ge=0, description="its place in the audit log; absent while it is not there yet")
     sequence: int = Field(ge=1, description="the event's place among all events")
     time: str = Field(description="when it was entered")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from infra.commands import audit, budget, datasets, dead, events, jobs, schema, system, tokens
+from infra.commands import audit, budget, certificates, datasets, dead, events, jobs, schema, system, tokens
 from infra.commands.completion import answer_shells, completion
 from infra.commands.doctor import doctor
 
@@ -26,6 +26,7 @@ app.command("doctor")(doctor)
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(schema.app, name="schema")
 app.add_typer(budget.app, name="budget")
+app.add_typer(certificates.app, name="certificate")
 jobs.add_to(app)
 app.command("models")(datasets.models)
 app.command("engines")(datasets.engines)

@@ -27,6 +27,7 @@ class Home:
         self.objects = path / "objects"
         self.broker = path / "nats"
         self.audit = path / "audit"
+        self.certificates = path / "certificates"
         self.logs = path / "logs"
         self.edge_file = path / "run" / "edge.json"
         self.admin_token = path / "admin-token"
@@ -35,7 +36,16 @@ class Home:
 
     def prepare(self) -> Self:
         """Make the directories, closed to other users of the machine."""
-        for directory in (self.path, self.databases, self.objects, self.broker, self.audit, self.logs, self.edge_file.parent):
+        for directory in (
+            self.path,
+            self.databases,
+            self.objects,
+            self.broker,
+            self.audit,
+            self.certificates,
+            self.logs,
+            self.edge_file.parent,
+        ):
             directory.mkdir(parents=True, exist_ok=True)
         self.path.chmod(0o700)
         return self

@@ -22,7 +22,8 @@ DOCS = ROOT / "docs"
 COMMON = {"--url", "--token", "--home", "--json"}
 PACKAGES = ("api", "src/halftone", "actors", "infra", "contracts")
 SPOKEN = re.compile(
-    r'"code": "([a-z0-9-]+)"|\bcode="([a-z0-9-]+)"|TaskRefused\(\s*"([a-z0-9-]+)"|(?:return|else) "(budget-[a-z-]+)"|"(cannot-[a-z-]+)"'
+    r'"code": "([a-z0-9-]+)"|\bcode="([a-z0-9-]+)"|TaskRefused\(\s*"([a-z0-9-]+)"|"(cannot-[a-z-]+)"'
+    r'|"((?:budget|quota)-(?:not-set|exhausted|delta-exhausted|terms-changed|declined))"'
 )
 """Codes that no class has, as the code says them."""
 

@@ -7,10 +7,10 @@ from typing import Any
 from pydantic import Field
 
 from contracts.base import Contract
-from contracts.ids import DatasetId, JobId, MessageId, PrincipalId
+from contracts.ids import DatasetId, JobId, MessageId, ObjectId, PrincipalId
 from contracts.jobs import Fetch, JobState
 from contracts.schema import ForeignKey, TableSchema
-from contracts.views import CostView
+from contracts.views import CostView, LedgerEntryView, RoomView
 
 
 class Accepted(Contract):
@@ -66,6 +66,14 @@ class RowsView(Contract):
     rows: tuple[dict[str, Any], ...] = Field(description="values by column; missing ones are null, dates and times ISO 8601")
 
 
+class MeaningView(Contract):
+    """What a cost means for one person, if all of it is given out: upper bounds, that hold against anybody."""
+
+    advantage: float = Field(description="the most that a guess of membership can gain: right alarms less false ones, 0 to 1")
+    true_positives: float = Field(description="right alarms, at most, where one in a hundred is false")
+    source: str = Field(description="the theorems")
+
+
 class Preview(Contract):
     """What a job would cost."""
 
@@ -73,6 +81,10 @@ class Preview(Contract):
     left: CostView = Field(description="what fits now")
     left_after: CostView = Field(description="what would still fit after one such job")
     admits: int = Field(ge=0, description="how many such jobs fit now")
+    limits: tuple[RoomView, ...] = Field(default=(), description="what is left under each limit that applies to who asks")
+    waits: bool = Field(default=False, description="whether such a job would wait for a second person")
+    meaning: MeaningView = Field(description="what one such job means for a person")
+    meaning_after: MeaningView = Field(description="what everything spent means for a person after one such job")
 
 
 class EngineView(Contract):
@@ -133,6 +145,20 @@ class ConsistencyProof(Contract):
     old: int = Field(ge=0, description="leaves of the smaller log")
     new: int = Field(ge=0, description="leaves of the larger log")
     hashes: tuple[str, ...] = Field(description="as in RFC 9162, base64")
+
+
+class CertificateView(Contract):
+    """What was promised of a release, and where the ledger and the log have it."""
+
+    id: ObjectId = Field(description="the certificate's id")
+    envelope: dict[str, Any] = Field(description="the signed statement (DSSE), as it lies in the Parquet file's footer")
+    public_key: str = Field(description="the instance's public key, base64; who does not trust the instance has it from elsewhere")
+    content: str = Field(description="SHA-256 of the table's canonical content, hex")
+    claim: dict[str, Any] = Field(description="what the statement says")
+    text: str = Field(description="the same, for a person to read")
+    entry: LedgerEntryView | None = Field(default=None, description="the charge in the ledger")
+    proof: InclusionProof | None = Field(default=None, description="that the log holds the charge; absent while it is not signed")
+    links: dict[str, str] = Field(default_factory=dict, description="paths of what belongs to it")
 
 
 class Health(Contract):

@@ -116,11 +116,19 @@ def _moment(name: str, given: str | None) -> str | None:
 @get("/proofs/{event:str}", operation_id="proveInclusion", summary="Prove that an event is in the log", opt={VERB: Verb.AUDIT_READ})
 async def prove(event: Annotated[str, PathParameter(description="id of the event")], edge: TheEdge) -> InclusionProof:
     """The entry, the hashes from its leaf to the root, and the checkpoint. Waits up to 3 s for a checkpoint that covers it."""
-    proof = await _until_signed(edge, event) if _EVENT.fullmatch(event) else None
+    proof = await prove_inclusion(edge, event) if _EVENT.fullmatch(event) else None
     if proof is None:
         if await edge.views.audit_entry(event) is None:
             raise NotFound(f"There is no event {event[:80]!r} in the log; one that happened just now may enter it shortly.", id=event[:80])
         raise NotSigned
+    return proof
+
+
+async def prove_inclusion(edge: Edge, event: str) -> InclusionProof | None:
+    """The proof that an event is in the log, or None while no checkpoint covers it. Raises LogIncomplete."""
+    proof = await _until_signed(edge, event)
+    if proof is None:
+        return None
     entry, hashes, signed = proof
     return InclusionProof(
         event=entry.event,

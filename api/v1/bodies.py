@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from contracts.cost import DELTA_SCALE, EPSILON_SCALE, LARGEST, LARGEST_DELTA, LARGEST_EPSILON
+from contracts.cost import DELTA_SCALE, EPSILON_SCALE, LARGEST, LARGEST_DELTA, LARGEST_EPSILON, Composition, Neighbours
 from contracts.ids import DEFAULT_PROJECT, DatasetId, ObjectId, ProjectId
 from contracts.jobs import JobKind, TableFormat
 
@@ -141,6 +141,7 @@ class ExportBody(_JobBody):
     dataset: DatasetId = Field(description="the dataset")
     version: int | None = Field(default=None, ge=1, le=1_000_000_000, strict=True, description="its version; absent: the latest")
     format: TableFormat = Field(description="what the file is to be")
+    reason: OneLine | None = Field(default=None, description="why raw rows are given to others: then it is entered as bounded by nothing")
 
 
 KINDS = frozenset({"noop", "synthesize", "evaluate", "sample", "export"})
@@ -149,8 +150,44 @@ Asking = NoopBody | SynthesizeBody | EvaluateBody | SampleBody | ExportBody
 JobBody = Annotated[Asking, Field(discriminator="kind")]
 
 
-class BudgetBody(Body):
-    """A limit, or a cost to preview."""
+class CostBody(Body):
+    """A cost to preview."""
 
     epsilon: Epsilon
     delta: Delta = int(DEFAULT_DELTA * DELTA_SCALE)
+
+
+class UnitBody(Body):
+    """Users as the privacy unit: all rows of one."""
+
+    column: OneLine = Field(description="column of the attested schema that names a row's user")
+    contribution: int = Field(ge=1, le=100_000, strict=True, description="rows of one user that count, at most: others are left out")
+
+
+class BudgetBody(Body):
+    """A limit and its terms. What is left out stays as it is; at first, it is as the defaults say."""
+
+    epsilon: Epsilon
+    delta: Delta = int(DEFAULT_DELTA * DELTA_SCALE)
+    composition: Composition | None = Field(default=None, description="zcdp (the default), or pure: no delta, and no Gaussian noise")
+    neighbours: Neighbours | None = Field(default=None, description="add-remove (the default), or replace")
+    unit: Literal["row"] | UnitBody | None = Field(default=None, description="row (the default), or a column of users")
+    window_days: int | None = Field(
+        default=None, ge=1, le=36_500, strict=True, description="days after which the limit counts anew; null: never (the default)"
+    )
+    approve_above: Epsilon | None = Field(default=None, description="epsilon above which a job waits for a second person; null: none waits")
+    reason: OneLine | None = Field(default=None, description="why; needed where a limit is changed")
+
+
+class QuotaBody(Body):
+    """A limit of a person's, or of a project's, besides the lineage's own."""
+
+    epsilon: Epsilon
+    delta: Delta = int(DEFAULT_DELTA * DELTA_SCALE)
+    reason: OneLine = Field(description="why")
+
+
+class ReasonBody(Body):
+    """Why something is done."""
+
+    reason: OneLine = Field(description="why")

@@ -18,12 +18,25 @@ from api.edge import Edge, is_dataset, is_job
 from api.gateway import Promise
 from api.holding import HOLDS, Hold
 from api.policy import Principal, Resource, Verb
-from api.problems import NotFound, RequestInvalid
+from api.problems import NotFound
 from api.v1 import orders, retries
 from api.v1.answers import Accepted
 from api.v1.bodies import EPSILON_HINT, KINDS, JobBody
 from api.v1.observed import shown
-from api.v1.parameters import Asked, Cursor, IdempotencyKey, Limit, MinSequence, Prefer, TheEdge, bad_cursor, context, key_of, wait_seconds
+from api.v1.parameters import (
+    Asked,
+    Cursor,
+    IdempotencyKey,
+    Limit,
+    MinSequence,
+    Prefer,
+    TheEdge,
+    bad_cursor,
+    context,
+    key_of,
+    moment,
+    wait_seconds,
+)
 from api.v1.stream import story
 from api.v1.tagged import tagged
 from contracts.jobs import JobKind, JobState
@@ -105,23 +118,12 @@ async def list_jobs(  # noqa: PLR0917  # the framework passes them by name
         kind=kind,
         dataset=dataset,
         project=project,
-        since=_moment("since", since),
-        until=_moment("until", until),
+        since=moment("since", since),
+        until=moment("until", until),
         after=cursor,
         limit=limit,
     )
     return Page[JobView](items=tuple(withheld.job(present.job(view), request.user) for view in page.items), next=page.next)
-
-
-def _moment(parameter: str, given: dt.datetime | None) -> str | None:
-    """A time as events have theirs: in UTC, to the millisecond (the next one, where it lies between two). Raises RequestInvalid."""
-    if given is None:
-        return None
-    try:
-        moment = (given if given.tzinfo else given.replace(tzinfo=dt.UTC)).astimezone(dt.UTC) + dt.timedelta(microseconds=999)
-    except OverflowError:
-        raise RequestInvalid(f"{parameter}: must lie within the years 1 to 9999 in UTC.", parameter=parameter) from None
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 JobPath = Annotated[str, PathParameter(description="id of the job")]

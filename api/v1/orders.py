@@ -6,19 +6,20 @@ import asyncio
 import math
 import secrets
 
-from api.auth import require_raw
+from api.auth import require, require_raw
 from api.edge import Edge
 from api.engines import require_engine
 from api.gateway import Order
 from api.keeping import DatasetGone
 from api.policy import Principal, Resource, Verb
 from api.problems import Conflict, Forbidden, NotFound, RequestInvalid
+from api.reasons import kept
 from api.registry import Attestation, DatasetRecord, add_attestation, add_dataset
 from api.v1.bodies import Asking, EvaluateBody, ExportBody, NoopBody, SampleBody, SynthesizeBody
-from contracts.cost import DELTA_SCALE, EPSILON_SCALE, LARGEST
+from contracts.cost import DELTA_SCALE, EPSILON_SCALE, LARGEST, USUAL_TERMS, BudgetTerms, Composition
 from contracts.envelope import Context
 from contracts.events import DatasetRegistered, Origin, SchemaAttested
-from contracts.ids import DatasetId, ObjectId, new_id
+from contracts.ids import DatasetId, JobId, ObjectId, new_id
 from contracts.jobs import EvaluateSpec, ExportSpec, IngestSpec, NoopSpec, SampleSpec, SynthesizeSpec, TableFormat, TableRef
 from contracts.problems import ProblemError
 from contracts.schema import ColumnType, DatasetSchema
@@ -64,6 +65,18 @@ class EpsilonTooSmall(ProblemError):
     status, code = 422, "epsilon-too-small"
 
 
+class MechanismNotPure(ProblemError):
+    """The budget is one of pure epsilon, and Gaussian noise, which the engine adds, has none."""
+
+    status, code = 422, "mechanism-not-pure"
+
+
+class UnitNoColumn(ProblemError):
+    """The privacy unit is no column of the dataset."""
+
+    status, code = 422, "unit-no-column"
+
+
 class ReleaseNotAvailable(Forbidden):
     """Raw rows are given out to holders of the right to raw data alone: make a synthetic table, or ask for that right."""
 
@@ -88,6 +101,7 @@ async def synthesize(edge: Edge, body: SynthesizeBody, context: Context) -> Orde
         detail = f"Nobody has attested the schema of dataset {source.id}: look at GET {where}, correct it, and PUT it there."
         raise SchemaNotAttested(detail, dataset=source.id)
     await _require_domains(edge.objects, attestation)
+    terms, unit = await _terms(edge, source)
     job, target = new_id("job"), new_id("ds")
     spec = SynthesizeSpec(
         source=TableRef(dataset=source.id, version=version.version, table=version.table),
@@ -99,9 +113,36 @@ async def synthesize(edge: Edge, body: SynthesizeBody, context: Context) -> Orde
         seed=body.seed,
         target=target,
         account=source.account,
+        terms=terms,
+        unit_column=unit,
     )
     name = body.name or f"{source.name or source.id}, synthetic"[:256]
     return drawn(Order(job, spec, target), source.id, name, context)
+
+
+async def _terms(edge: Edge, source: DatasetView) -> tuple[BudgetTerms, int | None]:
+    """What the budget's costs are about, and which column names a row's user. Raises MechanismNotPure, or UnitNoColumn."""
+    budget = await edge.views.account(source.account)
+    terms = (budget.terms if budget is not None else None) or USUAL_TERMS
+    if terms.composition is Composition.PURE:
+        raise MechanismNotPure(dataset=source.id)
+    column = await edge.registry.unit_column(source.account) if terms.by_user else None
+    return terms, None if column is None else await unit_place(edge, source, column)
+
+
+async def unit_place(edge: Edge, dataset: DatasetView, column: str) -> int:
+    """The place of the column of users in a dataset's attested schema. Raises SchemaNotAttested or UnitNoColumn."""
+    attestation = await edge.registry.attestation(dataset.id, latest(dataset).version)
+    if attestation is None:
+        raise SchemaNotAttested(
+            f"A column can be the privacy unit once somebody has attested the schema of {dataset.id}.", dataset=dataset.id
+        )
+    schema = await asyncio.to_thread(read_schema, edge.objects, attestation.object)
+    names = [each.name for each in schema.tables[0].columns]
+    if column not in names:
+        there = ", ".join(repr(name) for name in names[:20])
+        raise UnitNoColumn(f"{column!r} is no column of dataset {dataset.id}; there are: {there}.", parameter="unit", column=column)
+    return names.index(column)
 
 
 async def evaluate(edge: Edge, body: EvaluateBody) -> Order:
@@ -139,6 +180,7 @@ async def sample(edge: Edge, body: SampleBody, context: Context) -> Order:
         model=model.id,
         source=model.job,
         declared=model.declared,
+        certificate=await _certificate_of(edge, model.job),
         engine=model.engine,
         rows=body.rows,
         # Chosen here, where none was given, so that the job says with which one its rows can be had again.
@@ -172,6 +214,11 @@ def brought(order: Order, name: str, filename: str | None, context: Context) -> 
     return Order(order.job, spec, dataset, (registered, *attested), also, order.retry_of)
 
 
+async def _certificate_of(edge: Edge, job: JobId) -> ObjectId | None:
+    made = await edge.job(job)
+    return next((output.artifact for output in made.outputs if output.role == "certificate"), None)
+
+
 def drawn(order: Order, parent: DatasetId, name: str, context: Context) -> Order:
     """The order with the registration of the synthetic dataset that it makes of a parent."""
     if not isinstance(spec := order.spec, SynthesizeSpec | SampleSpec):
@@ -186,14 +233,17 @@ async def export(edge: Edge, body: ExportBody, principal: Principal) -> Order:
     dataset = await edge.dataset(body.dataset)
     held = version_of(dataset, body.version)
     require_release(principal, dataset)
-    return exported(dataset, held, body.format)
+    if body.reason is None or dataset.origin is not Origin.REAL:
+        return exported(dataset, held, body.format)
+    require(principal, Verb.BUDGET_RELEASE, Resource("budget", dataset.id))
+    return exported(dataset, held, body.format, await kept(edge.objects, body.reason))
 
 
-def exported(dataset: DatasetView, version: DatasetVersionView, form: TableFormat) -> Order:
-    """Raw rows are entered in the ledger; made ones are not."""
+def exported(dataset: DatasetView, version: DatasetVersionView, form: TableFormat, reason: ObjectId | None = None) -> Order:
+    """Raw rows are entered in the ledger, as observed or, where there is a reason to give them to others, as bounded by nothing."""
     source = TableRef(dataset=dataset.id, version=version.version, table=version.table)
     account = dataset.account if dataset.origin is Origin.REAL else None
-    return Order(new_id("job"), ExportSpec(source=source, format=form, account=account))
+    return Order(new_id("job"), ExportSpec(source=source, format=form, account=account, reason=reason))
 
 
 def require_release(principal: Principal, dataset: DatasetView) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from typing import Annotated, Any, cast
 
@@ -62,3 +63,14 @@ def key_of(header: str | None, *asked: bytes | str) -> Key | None:
 def bad_cursor(given: str) -> RequestInvalid:
     """The answer to a cursor that no page gave out."""
     return RequestInvalid(f"{given[:80]!r} is no cursor: give 'next' of the page before, or none.", parameter="cursor")
+
+
+def moment(parameter: str, given: dt.datetime | None) -> str | None:
+    """A time as events have theirs: in UTC, to the millisecond (the next one, where it lies between two). Raises RequestInvalid."""
+    if given is None:
+        return None
+    try:
+        moment = (given if given.tzinfo else given.replace(tzinfo=dt.UTC)).astimezone(dt.UTC) + dt.timedelta(microseconds=999)
+    except OverflowError:
+        raise RequestInvalid(f"{parameter}: must lie within the years 1 to 9999 in UTC.", parameter=parameter) from None
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -21,12 +21,17 @@ from contracts.base import Message
 from contracts.cost import NOTHING, Cost
 from contracts.envelope import Envelope, UnknownMessage
 from contracts.events import (
-    BudgetCharged,
+    EVENTS,
+    BudgetApproved,
+    BudgetDeclined,
+    BudgetHeld,
     BudgetLimited,
     BudgetObserved,
+    BudgetQuotaSet,
+    BudgetRefreshed,
     BudgetRefused,
-    BudgetReleased,
     BudgetReserved,
+    BudgetUnbounded,
     BusRepaired,
     DatasetDeleted,
     DatasetProfiled,
@@ -42,6 +47,7 @@ from contracts.events import (
     JobStarted,
     LedgerEvent,
     LetterSettled,
+    MechanismsRun,
     SchemaAttested,
 )
 from contracts.ids import DatasetId, JobId, is_job
@@ -199,7 +205,7 @@ def _deleted(rows: Rows, _sequence: int, told: Envelope, event: DatasetDeleted) 
 
 
 def _cost(name: str, cost: Cost | None) -> Row:
-    return {f"{name}_rho": cost and cost.rho, f"{name}_delta": cost and cost.delta}
+    return {f"{name}_{part}": None if cost is None else getattr(cost, part) for part in ("rho", "delta", "pure")}
 
 
 def _account(rows: Rows, sequence: int, account: str, entry: int = 0, totals: LedgerEvent | None = None) -> None:
@@ -212,13 +218,20 @@ def _account(rows: Rows, sequence: int, account: str, entry: int = 0, totals: Le
         "sequence": sequence,
     }
     if isinstance(totals, BudgetLimited):
-        row |= {"limited": totals.entry, "epsilon": totals.epsilon, "delta": totals.delta}
+        said = totals.model_dump_json(include={"terms", "window_days", "approval"})
+        row |= {"limited": totals.entry, "epsilon": totals.epsilon, "delta": totals.delta, "terms": said}
+        if totals.window_days is None:
+            # Without windows the limit is for all that was ever spent.
+            row |= {"refreshed": totals.entry, **_cost("before", NOTHING)}
+    elif isinstance(totals, BudgetRefreshed):
+        row |= {"refreshed": totals.entry, **_cost("before", totals.before)}
     rows["accounts"].append(row)
 
 
 def _entered(rows: Rows, sequence: int, told: Envelope, event: LedgerEvent) -> None:
     run = event if isinstance(event, JobLedgerEvent) else None
-    limited = event if isinstance(event, BudgetLimited) else None
+    limited = event if isinstance(event, BudgetLimited | BudgetQuotaSet) else None
+    quota = event if isinstance(event, BudgetQuotaSet) else None
     refused = event if isinstance(event, BudgetRefused) else None
     rows["ledger"].append(
         {
@@ -237,14 +250,28 @@ def _entered(rows: Rows, sequence: int, told: Envelope, event: LedgerEvent) -> N
             "delta": limited and limited.delta,
             "code": refused and refused.code,
             "principal": told.principal,
+            "project": told.project,
+            "reason": getattr(event, "reason", None),
+            "holder": quota and quota.holder,
+            **_cost("quota", quota.quota if quota else None),
             "event": told.id,
             "sequence": sequence,
             "time": told.time,
         }
     )
     _account(rows, sequence, event.account, event.entry, event)
-    if isinstance(event, BudgetReserved | BudgetObserved):
-        _job(rows, sequence, event.job, JobState.QUEUED)
+    match event:
+        case BudgetReserved() | BudgetObserved() | BudgetUnbounded():
+            _job(rows, sequence, event.job, JobState.QUEUED)
+        case BudgetHeld():
+            _job(rows, sequence, event.job, JobState.QUEUED, held=event.entry)
+        case BudgetApproved() | BudgetDeclined():
+            _job(rows, sequence, event.job, JobState.QUEUED, decided=event.entry, approval=event.VERB)
+
+
+def _mechanisms(rows: Rows, _sequence: int, _told: Envelope, event: MechanismsRun) -> None:
+    row = {"job": event.job, "step": event.step, "attempt": event.attempt, "mechanisms": event.model_dump_json(include={"mechanisms"})}
+    rows["mechanisms"].append(row)
 
 
 def _appended(rows: Rows, _sequence: int, _told: Envelope, record: AuditAppended) -> None:
@@ -317,7 +344,8 @@ FOLDS: dict[type[Message], Callable[[Rows, int, Envelope, Any], None]] = {
     DatasetProfiled: _profiled,
     SchemaAttested: _attested,
     DatasetDeleted: _deleted,
-    **dict.fromkeys((BudgetLimited, BudgetReserved, BudgetCharged, BudgetReleased, BudgetObserved, BudgetRefused), _entered),
+    **{kind: _entered for kind in EVENTS if issubclass(kind, LedgerEvent)},
+    MechanismsRun: _mechanisms,
     AuditAppended: _appended,
     CheckpointSigned: _signed,
     DeadLetter: _buried,

@@ -54,11 +54,12 @@ def _rises(held: int | None, new: int | None) -> bool:
     return new is not None and (held is None or new > held)
 
 
-_TOTALS = ("spent_rho", "spent_delta", "reserved_rho", "reserved_delta", "limit_rho", "limit_delta")
+_TOTALS = tuple(f"{name}_{part}" for name in ("spent", "reserved", "limit") for part in ("rho", "delta", "pure"))
+_BEFORE = ("before_rho", "before_delta", "before_pure")
 RULES: dict[str, Rule] = {
-    "jobs": Rule({"rank": ("state", "ended", "outcome")}, ("attempt", "sequence")),
+    "jobs": Rule({"rank": ("state", "ended", "outcome"), "decided": ("approval",)}, ("attempt", "sequence", "held")),
     "versions": Rule({"profiled_at": ("profile",), "declared_at": ("declared", "attested_by", "attested")}),
-    "accounts": Rule({"entry": _TOTALS, "limited": ("epsilon", "delta")}, ("sequence",)),
+    "accounts": Rule({"entry": _TOTALS, "limited": ("epsilon", "delta", "terms"), "refreshed": _BEFORE}, ("sequence",)),
     "checkpoints": Rule({"sequence": ("note", "time")}),
 }
 """Tables whose rows grow. Those of the others are written once, and never again."""
@@ -69,6 +70,7 @@ ONCE = (
     "datasets",
     "deletions",
     "ledger",
+    "mechanisms",
     "audit_entries",
     "audit_ids",
     "audit_nodes",

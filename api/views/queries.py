@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Row, ScalarSelect, Select, bindparam, fals
 
 from api.lately import Lately
 from api.views import shape
-from api.views.database import Database
+from api.views.ledger import Ledgers
 from api.views.log import AuditFilter
 from api.views.progress import LatestProgress
 from contracts.ids import AccountId, DatasetId, JobId, MessageId, ObjectId, ProjectId
@@ -19,7 +19,6 @@ from contracts.jobs import JobKind, JobState, TableFormat, TableRef
 from contracts.views import (
     ArtifactView,
     AuditEntryView,
-    BudgetView,
     CheckpointView,
     DatasetVersionView,
     DatasetView,
@@ -27,7 +26,6 @@ from contracts.views import (
     EvaluationView,
     JobEventView,
     JobView,
-    LedgerEntryView,
     ModelView,
     Page,
 )
@@ -41,7 +39,7 @@ EVALUATIONS = 500
 """Most evaluations that one answer lists: the newest."""
 
 
-class Views(Database):
+class Views(Ledgers):
     """The read side. It answers from its own tables alone; how far they are is the projector's to say."""
 
     def __init__(self, url: str) -> None:
@@ -181,19 +179,6 @@ class Views(Database):
         t, uses = self.tables["jobs"], self.tables["job_datasets"]
         query = t.select().where(t.c.job.in_(select(uses.c.job).where(uses.c.dataset == dataset)) & t.c.accepted.is_not(None))
         return [self._job(row) for row in await self.all(query)]
-
-    async def account(self, account_id: AccountId) -> BudgetView | None:
-        t = self.tables["accounts"]
-        row = await self.first(t.select().where(t.c.account == account_id))
-        return None if row is None else shape.budget_view(row)
-
-    async def entries(self, account: AccountId, after: int = 0, limit: int = 100) -> Page[LedgerEntryView]:
-        """An account's ledger, oldest first, after a row. Its epsilons are at the delta of the account's present limit."""
-        accounts, t = self.tables["accounts"], self.tables["ledger"]
-        held = await self.first(select(accounts.c.delta).where(accounts.c.account == account))
-        delta = None if held is None else held.delta
-        query = t.select().where((t.c.account == account) & (t.c.entry > after)).order_by(t.c.entry).limit(limit + 1)
-        return _page([shape.entry_view(row, delta) for row in await self.all(query)], limit, lambda entry: str(entry.entry))
 
     async def evaluations(self, dataset: DatasetId | None = None) -> list[EvaluationView]:
         """Completed evaluations, of a dataset on either side where one is given, the newest first."""

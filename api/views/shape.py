@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -14,13 +14,14 @@ from pydantic_core import from_json
 from sqlalchemy import Row
 
 from api.views.fold import ENDS
-from contracts.cost import DELTA_SCALE, EPSILON_SCALE, NOTHING, Cost
+from contracts.cost import DELTA_SCALE, EPSILON_SCALE, NOTHING, BudgetTerms, Cost, Room
 from contracts.envelope import MESSAGES
-from contracts.events import JobCompleted, JobFailed, JobRefused
+from contracts.events import BudgetObserved, BudgetReleaseEntered, BudgetUnbounded, JobCompleted, JobFailed, JobRefused, MechanismRuns
 from contracts.ids import AccountId, ObjectId
 from contracts.jobs import EvaluateSpec, JobKind, JobSpec, JobState, Output, SynthesizeSpec
 from contracts.records import Progress
 from contracts.views import (
+    ApprovalView,
     AuditEntryView,
     BudgetView,
     CheckpointView,
@@ -37,10 +38,13 @@ from contracts.views import (
     ModelView,
     OutputView,
     ProgressView,
+    QuotaView,
     RefusalView,
+    RoomView,
 )
 from halftone.privacy.conversion import epsilon_of
 
+_MECHANISMS: TypeAdapter[tuple[MechanismRuns, ...]] = TypeAdapter(tuple[MechanismRuns, ...])
 _SPEC: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
 _END = {state: kind for kind, state in ENDS.items()}
 
@@ -49,7 +53,8 @@ Ended = JobCompleted | JobFailed | JobRefused | None
 
 def cost_view(cost: Cost, delta: int | None) -> CostView:
     """A cost with the epsilon that it means where the stated delta (1e-18) is known; half of that is the conversion's."""
-    return CostView(rho=cost.rho, delta=cost.delta, epsilon=None if delta is None else _epsilon(cost.rho, delta))
+    pure = cost.pure / EPSILON_SCALE
+    return CostView(rho=cost.rho, delta=cost.delta, pure=pure, epsilon=None if delta is None else _epsilon(cost.rho, delta))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -76,6 +81,7 @@ def job_view(row: Row[Any], progress: Progress | None) -> JobView:
         outputs=outputs_view(end.outputs) if isinstance(end, JobCompleted) else (),
         failure=FailureView(code=end.code, problem=end.problem, log=end.log) if isinstance(end, JobFailed) else None,
         refusal=_refusal(end, spec) if isinstance(end, JobRefused) else None,
+        approval=row.approval or ("waiting" if row.held is not None and not state.terminal else None),
         retry_of=row.retry_of,
         sequence=row.sequence,
         created=row.created,
@@ -109,7 +115,8 @@ def failure_objects(outcome: str | None) -> set[ObjectId]:
 def _refusal(refused: JobRefused, spec: JobSpec) -> RefusalView:
     delta = spec.delta if isinstance(spec, SynthesizeSpec) else None
     asked, left = cost_view(refused.asked, delta), cost_view(refused.left, delta)
-    return RefusalView(account=refused.account, code=refused.code, asked=asked, left=left)
+    limits = tuple(RoomView(scope=room.scope, left=cost_view(room.left, delta)) for room in refused.limits)
+    return RefusalView(account=refused.account, code=refused.code, asked=asked, left=left, limits=limits)
 
 
 def event_view(row: Row[Any]) -> JobEventView:
@@ -177,7 +184,7 @@ def version_view(row: Row[Any]) -> DatasetVersionView:
 
 def _cost(row: Row[Any], name: str) -> Cost | None:
     rho = getattr(row, f"{name}_rho")
-    return None if rho is None else Cost(rho=rho, delta=getattr(row, f"{name}_delta"))
+    return None if rho is None else Cost(rho=rho, delta=getattr(row, f"{name}_delta"), pure=getattr(row, f"{name}_pure"))
 
 
 def _optional_cost(row: Row[Any], name: str, delta: int | None) -> CostView | None:
@@ -185,10 +192,13 @@ def _optional_cost(row: Row[Any], name: str, delta: int | None) -> CostView | No
     return None if cost is None else cost_view(cost, delta)
 
 
-def budget_view(row: Row[Any]) -> BudgetView:
-    """An account; its costs as epsilons at the delta of its limit."""
+def budget_view(row: Row[Any], kinds: Mapping[str, int]) -> BudgetView:
+    """An account; its costs as epsilons at the delta of its limit. ``kinds`` says how many entries of each kind it has."""
     spent, reserved, limit = _cost(row, "spent") or NOTHING, _cost(row, "reserved") or NOTHING, _cost(row, "limit")
-    left = NOTHING if limit is None else (spent + reserved).left(limit)
+    before = _cost(row, "before") or NOTHING
+    left = NOTHING if limit is None else (spent - before + reserved).left(limit)
+    said = json.loads(row.terms) if row.terms is not None else {}
+    approval = Cost.read(said["approval"]) if said.get("approval") else None
     return BudgetView(
         account=row.account,
         entry=row.entry,
@@ -198,7 +208,40 @@ def budget_view(row: Row[Any]) -> BudgetView:
         spent=cost_view(spent, row.delta),
         reserved=cost_view(reserved, row.delta),
         left=cost_view(left, row.delta),
+        before=None if before == NOTHING else cost_view(before, row.delta),
+        terms=BudgetTerms.read(said["terms"]) if "terms" in said else None,
+        window_days=said.get("window_days"),
+        approval=None if approval is None else cost_view(approval, row.delta),
+        observed=kinds.get(BudgetObserved.VERB, 0),
+        unbounded=kinds.get(BudgetUnbounded.VERB, 0) + kinds.get(BudgetReleaseEntered.VERB, 0),
         sequence=row.sequence,
+    )
+
+
+def quota_view(row: Row[Any], spent: Cost, delta: int | None) -> QuotaView:
+    """Somebody's quota, as it was last set."""
+    limit = _cost(row, "quota") or NOTHING
+    stated = {"epsilon": row.epsilon / EPSILON_SCALE, "delta": row.delta / DELTA_SCALE}
+    return QuotaView(holder=row.holder, **stated, limit=cost_view(limit, delta), spent=cost_view(spent, delta))
+
+
+def quota_room(row: Row[Any], taken: Cost) -> Room:
+    """What somebody's quota leaves."""
+    return Room(scope="project" if row.holder.startswith("prj_") else "person", left=taken.left(_cost(row, "quota") or NOTHING))
+
+
+def approval_view(row: Row[Any]) -> ApprovalView:
+    """A charge that waits."""
+    links = {"job": f"/v1/jobs/{row.job}", "approve": f"/v1/approvals/{row.job}:approve", "decline": f"/v1/approvals/{row.job}:decline"}
+    return ApprovalView(
+        job=row.job,
+        account=row.account,
+        entry=row.entry,
+        cost=cost_view(_cost(row, "cost") or NOTHING, row.stated_delta),
+        principal=row.principal,
+        project=row.project,
+        time=row.time,
+        links=links,
     )
 
 
@@ -220,7 +263,12 @@ def entry_view(row: Row[Any], delta: int | None) -> LedgerEntryView:
         code=row.code,
         left=_optional_cost(row, "left", delta),
         principal=row.principal,
+        project=row.project,
+        reason=row.reason,
+        holder=row.holder,
+        mechanisms=_MECHANISMS.validate_python(json.loads(row.mechanisms)["mechanisms"], extra="ignore") if row.mechanisms else (),
         event=row.event,
+        index=row.place,
         sequence=row.sequence,
         time=row.time,
     )

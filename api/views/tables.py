@@ -7,13 +7,13 @@ from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData
 from contracts import subjects
 from infra.database.tables import common_tables
 
-RULES = 3
+RULES = 4
 """Raised when events come to be folded in another way: what was folded before is then folded anew."""
 
 
-def _cost(name: str) -> tuple[Column[int], Column[int]]:
-    """Columns of a cost: rho in 1e-12, delta in 1e-18."""
-    return Column(f"{name}_rho", BigInteger), Column(f"{name}_delta", BigInteger)
+def _cost(name: str) -> tuple[Column[int], Column[int], Column[int]]:
+    """Columns of a cost: rho in 1e-12, delta in 1e-18, pure epsilon in 1e-9."""
+    return Column(f"{name}_rho", BigInteger), Column(f"{name}_delta", BigInteger), Column(f"{name}_pure", BigInteger)
 
 
 def view_tables() -> MetaData:
@@ -47,6 +47,9 @@ def _jobs(metadata: MetaData) -> None:
         Column("started", Text),
         Column("ended", Text),
         Column("outcome", Text, comment="JSON: data of the event that ended it"),
+        Column("held", Integer, comment="ledger row with which it came to wait for a second person"),
+        Column("decided", Integer, comment="ledger row with which that one decided"),
+        Column("approval", Text, comment="what was decided: approved or declined"),
         Column("sequence", Integer, nullable=False, comment="last event folded in"),
     )
     Index("jobs_accepted", jobs.c.accepted, unique=True)
@@ -135,9 +138,12 @@ def _budgets(metadata: MetaData) -> None:
         Column("limited", Integer, comment="ledger row that set the limit"),
         Column("epsilon", BigInteger, comment="1e-9, as stated"),
         Column("delta", BigInteger, comment="1e-18, as stated"),
+        Column("terms", Text, comment="JSON: composition, neighbours, unit, window and approval, as that row said"),
+        Column("refreshed", Integer, comment="ledger row with which the present refresh window began"),
+        *_cost("before"),
         Column("sequence", Integer, nullable=False),
     )
-    Table(
+    ledger = Table(
         "ledger",
         metadata,
         Column("account", Text, primary_key=True),
@@ -155,9 +161,23 @@ def _budgets(metadata: MetaData) -> None:
         Column("delta", BigInteger),
         Column("code", Text),
         Column("principal", Text, nullable=False),
+        Column("project", Text, nullable=False),
+        Column("reason", Text),
+        Column("holder", Text, comment="whose quota was set"),
+        *_cost("quota"),
         Column("event", Text, nullable=False),
         Column("sequence", Integer, nullable=False),
         Column("time", Text, nullable=False),
+    )
+    Index("ledger_job", ledger.c.job, ledger.c.step, ledger.c.attempt)
+    Index("ledger_kind", ledger.c.account, ledger.c.kind)
+    Table(
+        "mechanisms",
+        metadata,
+        Column("job", Text, primary_key=True),
+        Column("step", Text, primary_key=True),
+        Column("attempt", Integer, primary_key=True),
+        Column("mechanisms", Text, nullable=False, comment="JSON"),
     )
 
 
@@ -249,6 +269,7 @@ FOLDED: dict[str, tuple[str, ...]] = {
         "versions",
         "accounts",
         "ledger",
+        "mechanisms",
         "letter_ends",
         "repairs",
     ),

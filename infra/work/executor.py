@@ -193,6 +193,7 @@ class Executor:
             command=lease.command,
             attempt=lease.attempt,
             objects_directory=self._runtime.home.objects,
+            certificates=self._runtime.home.certificates,
             limits=Limits(**limits),
             sources=settings.sources() if fetches else None,
             measurements=lease.measurements,

@@ -99,7 +99,11 @@ class Jobs:
         if command.refusal is not None:
             r = command.refusal
             self._end(
-                tx, envelope, row.job, JobState.REFUSED, JobRefused(job=row.job, code=r.code, account=r.account, asked=r.asked, left=r.left)
+                tx,
+                envelope,
+                row.job,
+                JobState.REFUSED,
+                JobRefused(job=row.job, code=r.code, account=r.account, asked=r.asked, left=r.left, limits=r.limits),
             )
             return None
         if command.failed is not None:

@@ -48,6 +48,7 @@ class Task(_Line):
     objects_directory: Path
     limits: Limits
     sources: Sources | None = Field(default=None, repr=False, description="where rows may be fetched from, by a job that fetches")
+    certificates: Path = Field(default=Path("certificates"), description="directory of the key that certificates are signed with")
     measurements: ObjectId | None = Field(
         default=None, description="noisy measurements of an earlier attempt: build on them, measure nothing"
     )
@@ -66,7 +67,10 @@ def result_id(job: JobId, attempt: int, role: Code) -> ObjectId:
     return derived_id("obj", job, str(attempt), role)
 
 
-RESULTS: tuple[Code, ...] = ("fetched", "table", "proposal", "profile", "draft", "sample", "measurements", "model", "report", "export")
+RESULTS: tuple[Code, ...] = (
+    *("fetched", "table", "proposal", "profile", "draft", "sample"),
+    *("measurements", "model", "certificate", "report", "export"),
+)
 """Every kind of object that a worker may write: what an attempt that is given up may leave behind."""
 
 

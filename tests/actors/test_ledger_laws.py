@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from actors.budget_keeper import charge_id
 from contracts.commands import ObserveBudget, ReserveBudget, RunJob, SetBudget
-from contracts.cost import LARGEST, NOTHING, Cost
+from contracts.cost import LARGEST, NOTHING, Cost, Room
 from contracts.envelope import Context, Envelope
 from contracts.events import (
     BudgetCharged,
@@ -45,7 +46,13 @@ def test_an_account_without_a_limit_grants_nothing(keeper: Keeper) -> None:
     (passed,) = keeper.passed_on()
     assert (passed.grant, passed.refusal) == (
         None,
-        Refusal(account=refused.account, code="budget-not-set", asked=Cost(rho=1), left=NOTHING),
+        Refusal(
+            account=refused.account,
+            code="budget-not-set",
+            asked=Cost(rho=1),
+            left=NOTHING,
+            limits=(Room(scope="dataset", left=NOTHING),),
+        ),
     )
 
 
@@ -98,7 +105,12 @@ def test_a_grant_names_its_reservation(keeper: Keeper) -> None:
     (reserved,) = keeper.events(BudgetReserved)
     (passed,) = keeper.passed_on()
     account = EPSILON_3.account
-    assert passed.grant == Grant(account=account, step="measure", use=Use.CHARGE, cost=Cost(rho=5, delta=7), attempt=2, entry=2)
+    charge = charge_id(account, passed.job, StepRun(step="measure", attempt=2))
+    assert passed.grant == Grant(
+        account=account, step="measure", use=Use.CHARGE, cost=Cost(rho=5, delta=7), attempt=2, entry=2, charge=charge
+    )
+    keeper.take(keeper.started("0", "1", attempt=2))
+    assert charge in {envelope.id for envelope in keeper.sent()}
     assert (reserved.entry, reserved.reserved, reserved.spent) == (2, Cost(rho=5, delta=7), NOTHING)
 
 

@@ -12,17 +12,28 @@ from collections.abc import Iterator
 
 import pytest
 
-from contracts.commands import ReserveBudget, RunJob, SetBudget
+from contracts.commands import DecideBudget, ReserveBudget, RunJob, SetBudget, SetQuota
 from contracts.cost import NOTHING, Cost
 from contracts.envelope import Envelope
-from contracts.events import BudgetCharged, BudgetReleased, JobCancelled, JobCompleted, JobFailed, JobRefused, MechanismStarted
-from contracts.ids import derived_id
+from contracts.events import (
+    BudgetCharged,
+    BudgetHeld,
+    BudgetReleased,
+    BudgetReserved,
+    JobCancelled,
+    JobCompleted,
+    JobFailed,
+    JobRefused,
+    MechanismStarted,
+)
+from contracts.ids import ADMINISTRATOR, derived_id, new_id
 from contracts.jobs import NoopSpec, StepRun, Use
 from ledger_bench import Keeper, wrap
 
-RUNS = int(os.environ.get("HALFTONE_LEDGER_RUNS", "400"))
+RUNS = int(os.environ.get("HALFTONE_LEDGER_RUNS", "160"))
 FIRST = int(os.environ.get("HALFTONE_LEDGER_SEED", "0"))
 SHARES = 8
+OFFICER, REASON = new_id("prn"), new_id("obj")
 PER_DATABASE = 50
 """Runs on one database; each has an account of its own."""
 
@@ -38,12 +49,23 @@ class Run:
         self._pending: list[Envelope] = []
         self.started: dict[tuple[str, int], Cost] = {}
         self._ended: set[str] = set()
-        epsilon = self._random.choice((10**8, 2 * 10**8))
-        keeper.take(wrap(SetBudget(account=self._account, epsilon=epsilon, delta=10**9)))
+        self._epsilon = self._random.choice((10**8, 2 * 10**8))
+        keeper.take(self._limit(self._epsilon))
+        if self._random.random() < 0.3:
+            quota = SetQuota(account=self._account, holder=ADMINISTRATOR, epsilon=10**8, delta=10**9, reason=REASON)
+            self._pending.append(wrap(quota))
+        if self._random.random() < 0.4:
+            self._pending.append(self._limit(self._random.choice((3 * 10**7, self._epsilon, 10**9))))
         for n in range(self._random.randint(2, 4)):
             self._ask(
                 derived_id("job", str(seed), str(n)), Cost(rho=self._random.randint(1, 2 * 10**8), delta=self._random.choice((0, 10**8))), 1
             )
+
+    def _limit(self, epsilon: int) -> Envelope:
+        """A limit, perhaps with windows of a day, perhaps with a second person above a cost."""
+        window = self._random.choice((None, None, 1))
+        approval = self._random.choice((None, Cost(rho=10**8, delta=10**15)))
+        return wrap(SetBudget(account=self._account, epsilon=epsilon, delta=10**9, window_days=window, approval=approval))
 
     def _ask(self, job: str, cost: Cost, attempt: int) -> None:
         run = RunJob(job=job, spec=NoopSpec())
@@ -55,6 +77,7 @@ class Run:
         while self._pending:
             at = self._random.randrange(len(self._pending))
             envelope, fate = self._pending[at], self._random.random()
+            self._keeper.clock += self._random.choice((0, 1, 20_000_000))
             if fate < 0.1:
                 self._keeper.crash_on(envelope)
                 continue
@@ -69,7 +92,16 @@ class Run:
         for envelope in sent[self._heard :]:
             if isinstance(run := envelope.message, RunJob) and run.job not in self._ended:
                 self._execute(run)
+            elif isinstance(held := envelope.message, BudgetHeld):
+                self._decide(held)
         self._heard = len(sent)
+
+    def _decide(self, held: BudgetHeld) -> None:
+        """A second person decides, now or later; or the job is cancelled while it waits, or both cross."""
+        decision = wrap(DecideBudget(account=held.account, job=held.job, approve=self._random.random() < 0.6))
+        self._pending.append(decision.model_copy(update={"principal": OFFICER}))
+        if held.attempt == 1 and self._random.random() < 0.2:
+            self._end(JobCancelled(job=held.job, attempt=0, never_started=(StepRun(step=held.step),)))
 
     def _execute(self, run: RunJob) -> None:
         """What an executor makes of a job: one message more, or several, and the job's one end."""
@@ -104,8 +136,10 @@ class Run:
         charged = {(e.job, e.attempt): e.cost for e in events if isinstance(e, BudgetCharged)}
         assert charged == self.started
         released = {(e.job, e.attempt) for e in events if isinstance(e, BudgetReleased)}
+        reserved = {(e.job, e.attempt) for e in events if isinstance(e, BudgetReserved)}
         granted = {(e.job, e.grant.attempt) for e in events if isinstance(e, RunJob) and e.grant is not None}
-        assert granted == released | charged.keys()
+        assert reserved == released | charged.keys()
+        assert charged.keys() <= granted <= reserved
         assert not released & charged.keys()
         totals = self._keeper.totals(self._account)
         assert totals.spent == sum(charged.values(), NOTHING)

@@ -46,6 +46,9 @@ def valid(schema: dict[str, Any], definitions: dict[str, Any]) -> st.SearchStrat
         case {"type": "integer"}:
             low = schema.get("minimum", schema.get("exclusiveMinimum", -(2**70)) + 1)
             return st.integers(low, schema.get("maximum", schema.get("exclusiveMaximum", 2**70) - 1))
+        case {"type": "number"}:
+            low = schema.get("minimum", schema.get("exclusiveMinimum"))
+            return st.floats(low, allow_nan=False, allow_infinity=False, exclude_min="exclusiveMinimum" in schema)
         case {"type": "string"}:
             return st.from_regex(schema["pattern"], fullmatch=True) if "pattern" in schema else text
     return {"object": st.dictionaries(text, scalars, max_size=3), "boolean": st.booleans(), "null": st.none()}[schema["type"]]

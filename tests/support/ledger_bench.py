@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from sqlalchemy import select
 
-from actors.budget_keeper import Account, Ledger, give_up, handle, tables
+from actors.budget_keeper import give_up, handle
+from actors.ledger import Ledger, tables
 from contracts.base import Message
 from contracts.commands import ReserveBudget, RunJob
-from contracts.cost import NOTHING, Cost
+from contracts.cost import Composition, Cost
 from contracts.envelope import Context, Envelope
 from contracts.events import (
-    BudgetCharged,
-    BudgetLimited,
-    BudgetReleased,
     BudgetReserved,
     LedgerEvent,
     MechanismStarted,
 )
 from contracts.ids import derived_id
 from contracts.jobs import NoopSpec, Use
+from halftone.privacy.account import Account, Quota
+from halftone.privacy.fold import LedgerFold
 from infra.bus.retries import Given
 from memory_database import MemoryDatabase
 
@@ -54,11 +54,15 @@ def reserve(account: str, job: str, cost: Cost, *, attempt: int = 1, use: Use = 
 class Keeper:
     """The budget keeper, one transaction per message."""
 
+    BEGIN = 1_700_000_000_000
+
     def __init__(self) -> None:
+        self.clock = self.BEGIN
+        """Its time, in ms since 1970; a test moves it."""
+        self._fold = LedgerFold()
         self._metadata = tables()
         self._database = MemoryDatabase(self._metadata)
         self._checked = 0
-        self._folded: dict[str, tuple[int, Cost, Cost, Cost | None]] = {}
 
     def close(self) -> None:
         self._database.close()
@@ -66,13 +70,13 @@ class Keeper:
     def take(self, *envelopes: Envelope) -> None:
         """Handle messages, each in a transaction of its own."""
         for envelope in envelopes:
-            self._database.do(lambda tx, e=envelope: handle(self._metadata, e, tx))  # type: ignore[misc]
+            self._database.do(lambda tx, e=envelope: handle(e, tx, lambda: self.clock))  # type: ignore[misc]
 
     def crash_on(self, envelope: Envelope) -> None:
         """Handle a message, and end before the commit."""
 
         def change(tx: Any) -> None:
-            handle(self._metadata, envelope, tx)
+            handle(envelope, tx, lambda: self.clock)
             raise Crash
 
         try:
@@ -107,7 +111,7 @@ class Keeper:
     def totals(self, account: str) -> Account:
         """An account's totals as the table has them."""
         nobody = self.started("0", "nobody")
-        return self._database.peek(lambda tx: Ledger(tx, self._metadata, nobody).account(account))
+        return self._database.peek(lambda tx: Ledger(tx, nobody).account(account))
 
     def check(self) -> None:
         """Entries without gaps, totals that follow from the events to the unit, and no grant over a limit.
@@ -115,38 +119,43 @@ class Keeper:
         Looks at what is new since the last time.
         """
         sent = self.sent()
+        touched = set()
         for envelope in sent[self._checked :]:
-            if isinstance(envelope.message, LedgerEvent):
-                self._fold(envelope.message)
-        touched = {e.message.account for e in sent[self._checked :] if isinstance(e.message, LedgerEvent)}
+            if isinstance(event := envelope.message, LedgerEvent):
+                self._fold.take(event, (envelope.principal, envelope.project))
+                touched.add(event.account)
+                if isinstance(event, BudgetReserved):
+                    self._require_within(event)
         self._checked = len(sent)
-        accounts = self._metadata.tables["accounts"]
-        query = select(accounts).where(accounts.c.account.in_(touched))
-        for row in self._database.peek(lambda tx: list(tx.connection.execute(query))):
-            entries, spent, reserved, limit = self._folded[row.account]
-            assert (row.entries, row.spent_rho, row.spent_delta) == (entries, spent.rho, spent.delta)
-            assert (row.reserved_rho, row.reserved_delta) == (reserved.rho, reserved.delta)
-            assert (row.limit_rho, row.limit_delta) == ((None, None) if limit is None else (limit.rho, limit.delta))
+        assert self._fold.wrong == []
+        for account in touched:
+            folded = self._fold.ledgers[account]
+            kept = self.totals(account)
+            assert replace(kept, window_end=None) == folded.account
+            assert self.quotas(account) == folded.held_quotas()
 
-    def _fold(self, event: LedgerEvent) -> None:
-        entries, spent, reserved, limit = self._folded.get(event.account, (0, NOTHING, NOTHING, None))
-        assert event.entry == entries + 1, "an entry is missing"
-        match event:
-            case BudgetLimited():
-                limit = event.limit
-            case BudgetReserved():
-                reserved += event.cost
-                assert limit is not None
-                assert (spent + reserved).within(limit), "granted over the limit"
-            case BudgetCharged():
-                spent, reserved = spent + event.cost, _less(reserved, event.cost)
-            case BudgetReleased():
-                reserved = _less(reserved, event.cost)
-            case _:
-                pass
-        assert (event.spent, event.reserved, event.limit) == (spent, reserved, limit), json.dumps(event.model_dump(mode="json"))
-        self._folded[event.account] = (event.entry, spent, reserved, limit)
+    def _require_within(self, event: BudgetReserved) -> None:
+        """No grant over the limit of its moment, nor over a quota."""
+        folded = self._fold.ledgers[event.account]
+        account = folded.account
+        assert account.limit is not None
+        taken = account.counted + account.reserved
+        if account.terms.composition is Composition.PURE:
+            assert taken.pure <= account.limit.pure, "granted over the limit"
+        else:
+            assert taken.within(account.limit), "granted over the limit"
+        _, holders = folded.open[event.job, event.step, event.attempt]
+        for quota in folded.held_quotas():
+            if quota.holder in holders and account.terms.composition is Composition.ZCDP:
+                assert (quota.spent + quota.reserved).within(quota.limit), "granted over a quota"
 
+    def quotas(self, account: str) -> list[Quota]:
+        """Every quota of an account, as the table has them."""
+        nobody = self.started("0", "nobody")
+        table = self._metadata.tables["quotas"]
 
-def _less(total: Cost, part: Cost) -> Cost:
-    return Cost(rho=total.rho - part.rho, delta=total.delta - part.delta)
+        def look(tx: Any) -> list[Quota]:
+            holders = tx.connection.execute(select(table.c.holder).where(table.c.account == account)).scalars()
+            return Ledger(tx, nobody).quotas(account, tuple(holders))
+
+        return self._database.peek(look)

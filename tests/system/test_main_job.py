@@ -56,7 +56,7 @@ def test_its_cost_is_charged_once_and_leads_to_a_leaf_of_the_log(system: System,
     proof = system.get(f"/v1/audit/proofs/{entries[1]['event']}")
     key = (system.home / "audit" / "public-key").read_text().strip()
     checkpoint = verify_proof(canonical(proof["entry"]), proof, key)
-    assert proof["entry"]["data"]["cost"] == {"rho": entries[1]["cost"]["rho"], "delta": 0}
+    assert proof["entry"]["data"]["cost"] == {"rho": entries[1]["cost"]["rho"], "delta": 0, "pure": 0}
     assert checkpoint.size > proof["index"]
 
 

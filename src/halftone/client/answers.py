@@ -12,7 +12,7 @@ from pydantic import Field
 
 from contracts.base import Contract
 from contracts.schema import ForeignKey, TableSchema
-from contracts.views import CostView, TokenView
+from contracts.views import CostView, LedgerEntryView, RoomView, TokenView
 
 
 class Schema(Contract):
@@ -32,6 +32,14 @@ class Schema(Contract):
         return self.model_dump(mode="json", include={"tables", "foreign_keys"}, exclude_none=True, exclude_defaults=True)
 
 
+class Meaning(Contract):
+    """What a cost means for one person, if all of it is given out: upper bounds, that hold against anybody."""
+
+    advantage: float = Field(description="the most that a guess of membership can gain: right alarms less false ones, 0 to 1")
+    true_positives: float = Field(description="right alarms, at most, where one in a hundred is false")
+    source: str = Field(default="", description="the theorems")
+
+
 class Preview(Contract):
     """What a job would cost."""
 
@@ -39,6 +47,10 @@ class Preview(Contract):
     left: CostView = Field(description="what fits now")
     left_after: CostView = Field(description="what would still fit after one such job")
     admits: int = Field(description="how many such jobs fit now")
+    limits: tuple[RoomView, ...] = Field(default=(), description="what is left under each limit that applies to who asks")
+    waits: bool = Field(default=False, description="whether such a job would wait for a second person")
+    meaning: Meaning | None = Field(default=None, description="what one such job means for a person")
+    meaning_after: Meaning | None = Field(default=None, description="what everything spent means for a person after one such job")
 
 
 class Engine(Contract):
@@ -66,6 +78,20 @@ class InclusionProof(Contract):
     hashes: tuple[str, ...] = Field(description="siblings on the way to the root, from the leaf up, base64")
     checkpoint: str = Field(description="the signed note over the tree of that size")
     rotations: tuple[str, ...] = Field(default=(), description="how the log's key changed, oldest first")
+
+
+class Certificate(Contract):
+    """What was promised of a release, and where the ledger and the log have it."""
+
+    id: str = Field(description="the certificate's id")
+    envelope: dict[str, Any] = Field(description="the signed statement (DSSE)")
+    public_key: str = Field(description="the instance's public key, as the server says it is")
+    content: str = Field(description="SHA-256 of the table's canonical content, hex")
+    claim: dict[str, Any] = Field(description="what the statement says")
+    text: str = Field(description="the same, for a person to read")
+    entry: LedgerEntryView | None = Field(default=None, description="the charge in the ledger")
+    proof: InclusionProof | None = Field(default=None, description="that the log holds the charge")
+    links: dict[str, str] = Field(default_factory=dict, description="paths of what belongs to it")
 
 
 class Verified(Contract):

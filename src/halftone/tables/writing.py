@@ -28,6 +28,7 @@ class TableWriter:
         self._batches: list[pa.RecordBatch] = []
         self._bytes = self._rows = 0
         self._pending: Future[None] | None = None
+        self._kept: dict[bytes, bytes] = {}
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Add rows. Blocks while the disk is behind, so that memory stays bounded."""
@@ -54,12 +55,18 @@ class TableWriter:
             self._pending.result()
             self._pending = None
 
+    def note(self, kept: dict[bytes, bytes]) -> None:
+        """Keep texts in the footer, by their keys."""
+        self._kept |= kept
+
     def finish(self) -> None:
         """Write what is left, and the footer."""
         self._flush()
         self._wait()
         if self._writer is None:
             self._write(self._schema.empty_table())
+        if self._writer is not None and self._kept:
+            self._writer.add_key_value_metadata(self._kept)
 
     def close(self) -> None:
         """Let go of the file, finished or not."""

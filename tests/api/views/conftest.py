@@ -70,6 +70,9 @@ class Story:
             self.tell(CheckpointSigned(size=size, note=note))
 
 
+MECHANISMS = e.MechanismRuns(kind="discrete_gaussian", count=3, cells=40, sensitivity=1.0, scale=58.5, rho=1000)
+
+
 def cost_of(entry: int, spent: int = 0, reserved: int = 0, *, limited: bool = True) -> dict[str, object]:
     """What every ledger event says; sums in units of COST."""
     totals = {name: Cost(rho=n * COST.rho) for name, n in (("spent", spent), ("reserved", reserved))}
@@ -115,6 +118,7 @@ def _synthesized(story: Story) -> None:
         e.JobStarted(job=job, attempt=1),
         e.MechanismStarted(job=job, step="measure", attempt=1, account=ACCOUNT),
         e.BudgetCharged(**cost_of(3, spent=1), **run),
+        e.MechanismsRun(job=job, step="measure", attempt=1, account=ACCOUNT, mechanisms=(MECHANISMS,)),
         e.DatasetVersionAdded(dataset=SYNTHETIC, version=1, origin=e.Origin.SYNTHETIC, table=table, job=job),
         e.JobCompleted(job=job, attempt=1, outputs=(Output(role="table", object=table),)),
     )

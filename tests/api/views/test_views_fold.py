@@ -26,6 +26,7 @@ from contracts.envelope import Context, Envelope
 from contracts.events import (
     EVENTS,
     BudgetReserved,
+    BudgetThresholdReached,
     JobAccepted,
     JobCancelled,
     JobCompleted,
@@ -44,7 +45,7 @@ from infra.bus.tail import Stored
 GOLDEN = sorted((Path(contracts.__file__).parent / "golden").glob("*.json"))
 LOGGED = {TokenIssued, TokenRevoked, RequestRecorded, SettingsChanged, KeyRotated, PayloadErased}
 """The edge's own table is the truth about these: they are in the log, and no view."""
-FOLLOWED = {kind.TYPE for kind in (*EVENTS, AuditAppended, CheckpointSigned, DeadLetter) if kind not in LOGGED}
+FOLLOWED = {kind.TYPE for kind in (*EVENTS, AuditAppended, CheckpointSigned, DeadLetter) if kind not in {*LOGGED, BudgetThresholdReached}}
 METADATA = view_tables()
 FOLDING = {stream: Fold(METADATA.tables, stream) for stream in FOLDED}
 
@@ -107,8 +108,8 @@ def filled(kind: type[Message]) -> set[str]:
 
 
 def test_each_event_is_folded_or_told_in_its_jobs_story_alone() -> None:
-    """A new type of event cannot be forgotten here: only a mechanism's start has no fold, and what the log alone tells of."""
-    assert set(EVENTS) - set(FOLDS) == {MechanismStarted, *LOGGED}
+    """A new type cannot be forgotten here: only starts of mechanisms and thresholds have no fold, and what the log alone tells of."""
+    assert set(EVENTS) - set(FOLDS) == {MechanismStarted, BudgetThresholdReached, *LOGGED}
 
 
 @pytest.mark.parametrize("path", [p for p in GOLDEN if json.loads(p.read_bytes())["type"] in FOLLOWED], ids=lambda p: p.stem)

@@ -134,8 +134,9 @@ async def test_jobs_are_found_by_state_kind_and_dataset(told: Any, asked: dict[s
 async def test_a_jobs_story_is_told_from_any_point(told: Any) -> None:
     """In the order of the stream, mechanism included, its end marked as such."""
     story = await told.job_events(JOBS["synthesize"])
-    assert [e.type.split(".", 1)[1] for e in story] == ["job.accepted.v1", "job.started.v1", "mechanism.started.v1", "job.completed.v1"]
-    assert [e.terminal for e in story] == [False, False, False, True]
+    types = ["job.accepted.v1", "job.started.v1", "mechanism.started.v1", "mechanism.run.v1", "job.completed.v1"]
+    assert [e.type.split(".", 1)[1] for e in story] == types
+    assert [e.terminal for e in story] == [False, False, False, False, True]
     assert await told.job_events(JOBS["synthesize"], story[1].sequence) == story[2:]
     assert story[1].data == {"job": JOBS["synthesize"], "attempt": 1}
 
