@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("jobs", "kills", "edge", "synthesis", "ingest", "views", "merkle", "audit", "tracing")
+BENCHMARKS = ("jobs", "kills", "edge", "synthesis", "ingest", "views", "merkle", "audit", "budget", "tracing")
 
 
 def main(chosen: list[str]) -> int:
