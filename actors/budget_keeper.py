@@ -135,7 +135,7 @@ def decide_held(ledger: Ledger, tx: Transaction, envelope: Envelope, command: De
     run, granted = held
     reserved = ledger.entries(command.account, command.job, run)[BudgetReserved.VERB]
     if reserved.principal == envelope.principal:
-        raise Hopeless(code="decided-by-asker")
+        raise Hopeless(code="approval-own")
     cost, account = row_cost(reserved), ledger.current(command.account)
     asker = (reserved.principal, reserved.project)
     ledger.drop_held(command.job)

@@ -47,6 +47,11 @@ def test_every_setting_has_its_environment_variable(monkeypatch: pytest.MonkeyPa
         "checkpoint_every": "7.5",
         "checkpoint_hosts": "other.example,witness.example",
         "keep_logs_days": "8",
+        "max_uploads": "14",
+        "max_streams": "15",
+        "max_requests": "16",
+        "max_jobs": "17",
+        "otlp_endpoint": "http://127.0.0.1:4318",
         "metrics_open": "true",
         "log_level": "debug",
     }
