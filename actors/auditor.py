@@ -19,8 +19,7 @@ from typing import Any
 import structlog
 from nats.errors import Error as NatsError
 from pydantic import ValidationError
-from sqlalchemy import Column, Integer, LargeBinary, MetaData, Table, Text, bindparam, func, select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Column, LargeBinary, MetaData, Table, Text, bindparam, func, select
 
 from actors.log_keys import ORIGIN, SigningKeys
 from actors.log_witness import NotDelivered, Witness
@@ -47,6 +46,7 @@ from halftone.merkle import (
 )
 from infra import tracing
 from infra.bus.tail import AGAIN_AFTER, PositionLost, Stored, Tail, last_message
+from infra.database.dialect import Integer, insert
 from infra.database.positions import read_position, write_position
 from infra.database.prepared import Prepared
 from infra.database.store import Transaction

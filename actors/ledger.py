@@ -12,7 +12,6 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    Integer,
     MetaData,
     Row,
     Table,
@@ -24,7 +23,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects.sqlite import insert
 
 from contracts.commands import RunJob
 from contracts.cost import NOTHING, BudgetTerms, Composition, Cost, Neighbours
@@ -41,6 +39,7 @@ from contracts.events import (
 from contracts.ids import AccountId, Code, JobId, MessageId
 from contracts.jobs import Actor, StepRun
 from halftone.privacy.account import Account, Quota, crossed
+from infra.database.dialect import Integer, insert
 from infra.database.prepared import Prepared, PreparedUpdate
 from infra.database.store import Transaction, now_ms
 

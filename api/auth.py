@@ -35,7 +35,7 @@ class Gate:
         header, scope = connection.headers.get("authorization"), cast("dict[str, Any]", connection.scope)
         scope[ADDRESS] = self._recorder.address(host)
         try:
-            principal = self._authenticated(header, handler.opt.get(HOLDS))
+            principal = await self._authenticated(header, handler.opt.get(HOLDS))
         except (TokenMissing, TokenWrong, TokenRevoked, TokenExpired) as error:
             self._denied.note(host)
             holder = self._tokens.holder(header.partition(" ")[2].strip()) if header else None
@@ -49,13 +49,13 @@ class Gate:
             raise Forbidden
         (require_raw if verb is Verb.RAW_READ else require)(principal, verb, _resource(connection, verb))
 
-    def _authenticated(self, header: str | None, kind: Hold | None) -> Principal:
+    async def _authenticated(self, header: str | None, kind: Hold | None) -> Principal:
         if not header:
             raise TokenMissing
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise TokenMissing
-        return self._tokens.admit(token.strip(), kind)
+        return await self._tokens.admit(token.strip(), kind)
 
 
 def require(principal: Principal, verb: Verb, resource: Resource) -> None:

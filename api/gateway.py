@@ -29,7 +29,7 @@ ACKNOWLEDGED_WITHIN = 1.0
 """Seconds that an answer waits for the broker to say where it has stored the event."""
 MOST_UNSENT = 10_000
 """Rows that may wait in the outbox before nothing more is accepted."""
-_UNSENT = f"SELECT count(*) FROM (SELECT 1 FROM outbox WHERE sequence IS NULL LIMIT {MOST_UNSENT + 1})"  # noqa: S608  # a constant of ours
+_UNSENT = f"SELECT count(*) FROM (SELECT 1 FROM outbox WHERE sequence IS NULL LIMIT {MOST_UNSENT + 1}) AS unsent"  # noqa: S608  # a constant
 MEASURE, OBSERVE, RELEASE = "measure", "observe", "release"
 """The steps with which jobs read real data: through noise, raw, and raw for others."""
 

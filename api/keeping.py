@@ -10,12 +10,12 @@ import re
 from collections.abc import Collection
 
 from sqlalchemy import delete, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from api.problems import Unavailable
 from contracts.ids import DatasetId, JobId
 from contracts.jobs import JobSpec, NoopSpec
 from contracts.problems import ProblemError
+from infra.database.dialect import insert as upsert
 from infra.database.store import Transaction, now_ms
 
 _DATASET = re.compile(r"ds_[0-9a-f]{32}")

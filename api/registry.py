@@ -50,13 +50,14 @@ class Registry:
 
     def __init__(self, store: Store) -> None:
         self._store, self._tables = store, store.metadata.tables
-        self._readers = Readers(store.url)
+        self.readers = Readers(store.url)
+        """For whoever else reads the edge's tables."""
 
     async def close(self) -> None:
-        await self._readers.close()
+        await self.readers.close()
 
     async def _rows(self, query: Any) -> Sequence[Row[Any]]:
-        return await self._readers.all(query)
+        return await self.readers.all(query)
 
     async def dataset(self, dataset: DatasetId) -> DatasetRecord | None:
         """One dataset, if it was registered here."""

@@ -8,6 +8,7 @@ import json
 import socket
 from collections.abc import AsyncIterator, Iterator
 
+import structlog
 import uvicorn
 
 from api.app import make_app
@@ -30,6 +31,8 @@ from infra.home import write_secret
 from infra.runtime import Runtime, running
 from infra.settings import Settings
 
+log = structlog.get_logger()
+
 BACKLOG = 2048
 """Connections that may wait to be taken."""
 GRACE_SECONDS = 1.5
@@ -51,19 +54,23 @@ async def run_edge(settings: Settings) -> None:
     async with running("edge", settings, edge_tables()) as runtime, composed(runtime) as edge:
         listening = listen(settings.host, settings.port)
         token, _ = runtime.home.token(settings.admin_token)
-        tokens, denied = Tokens(runtime.store, edge.gateway, runtime.home.token_key(), token, Opened(settings)), Denied()
+        tokens = Tokens(runtime.store, edge.registry.readers, edge.gateway, runtime.home.token_key(), token, opened=Opened(settings))
+        denied = Denied()
         await tokens.open()
         recorder = Recorder(runtime.store, runtime.home)
         await recorder.settings(settings)
         denied.record = recorder.denied
+        runtime.keep("tokens", tokens.follow)
         runtime.keep("denied", denied.run)
         server = _server(edge, tokens, denied, recorder)
         serving = asyncio.create_task(server.serve(sockets=[listening]), name="http")
         try:
             await _until_started(server, serving)
             host, port = listening.getsockname()[:2]
-            write_secret(runtime.home.edge_file, json.dumps({"host": host, "port": port}) + "\n")
-            runtime.ready()
+            if edge.views.leading:
+                write_secret(runtime.home.edge_file, json.dumps({"host": host, "port": port}) + "\n")
+            log.info("edge.serves", host=host, port=port)
+            runtime.ready(f"http://{host}:{port}")
             await _until_stopped(runtime, serving)
         finally:
             runtime.stopping.set()
@@ -78,11 +85,11 @@ async def run_edge(settings: Settings) -> None:
 async def composed(runtime: Runtime) -> AsyncIterator[Edge]:
     """The parts of an edge, with their background tasks."""
     await asyncio.to_thread(runtime.objects.sweep_drafts)
-    views = Views(runtime.home.database_url("views"))
+    views = Views.claimed(runtime.home)
     await views.open()
     registry = Registry(runtime.store)
     figures = Figures(runtime.client)
-    projector = Projector(views, runtime.client, figures.folded)
+    projector = Projector(views, runtime.client, figures.folded, runtime.relay.heard)
     gateway = Gateway(runtime, UnderWay(views, projector, runtime.settings.max_jobs))
     edge = Edge(runtime, gateway, registry, views, projector, figures)
     runtime.keep("figures", figures.run)

@@ -7,13 +7,14 @@ token that they have is in it.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 import time
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, func, insert, select, update
 
 from api.gateway import Gateway
 from api.holding import Hold, Opened
@@ -24,9 +25,12 @@ from contracts import events
 from contracts.envelope import Context
 from contracts.ids import ADMINISTRATOR, TokenId, new_id
 from contracts.views import TokenView
+from infra.database.readers import Readers
 from infra.database.store import Store, Transaction, now_ms
 
 PREFIX = "ht_"
+FOLLOW_SECONDS = 1.0
+"""Within so long every edge knows that a token was revoked at another."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +45,12 @@ class _Known:
 class Tokens:
     """The edge's table of tokens, and in memory what each request is asked for. The administrator's own is a setting: it is in no table."""
 
-    def __init__(self, store: Store, gateway: Gateway, key: bytes, admin_token: str, opened: Opened) -> None:
-        self._store, self._gateway, self._key, self._opened = store, gateway, key, opened
+    def __init__(self, store: Store, readers: Readers, gateway: Gateway, key: bytes, admin_token: str, *, opened: Opened) -> None:
+        self._table, self._readers, self._gateway = store.metadata.tables["tokens"], readers, gateway
+        self._key, self._opened = key, opened
         self._administrator = self._digest(admin_token)
         self._known: dict[bytes, _Known] = {}
+        self._seen: tuple[int, ...] = ()
 
     async def open(self) -> None:
         """Read the table."""
@@ -52,16 +58,26 @@ class Tokens:
             self._known[row.digest] = _known(row)
         self._known[self._administrator] = _Known(Principal(ADMINISTRATOR, Role.ADMINISTRATOR))
 
-    def admit(self, token: str, kind: Hold | None) -> Principal:
+    async def follow(self) -> None:
+        """See for ever what other edges give out and revoke."""
+        t = self._table
+        state = select(func.count(t.c.token), func.count(t.c.revoked_at))
+        while True:
+            found = await self._readers.first(state)
+            seen = () if found is None else tuple(found)
+            if seen != self._seen:
+                await self.open()
+                self._seen = seen
+            await asyncio.sleep(FOLLOW_SECONDS)
+
+    async def admit(self, token: str, kind: Hold | None) -> Principal:
         """Whose token it is; its request is held to how many there may be, and ends when the token does.
 
         Raises TokenWrong, TokenRevoked, TokenExpired or TooMany.
         """
         # Found by its hash: how long that takes says nothing of any token to who does not hold the key.
         digest = self._digest(token)
-        known = self._known.get(digest)
-        if known is None:
-            raise TokenWrong
+        known = self._known.get(digest) or await self._given_out_elsewhere(digest)
         if known.revoked:
             raise TokenRevoked
         if known.expires is not None and known.expires <= time.time() * 1000:
@@ -73,6 +89,14 @@ class Tokens:
         """Whose token it is or was, also where it opens nothing any more."""
         known = self._known.get(self._digest(token))
         return None if known is None else known.principal
+
+    async def _given_out_elsewhere(self, digest: bytes) -> _Known:
+        """A token that another edge has given out a moment ago. Raises TokenWrong."""
+        row = await self._readers.first(select(self._table).where(self._table.c.digest == digest))
+        if row is None:
+            raise TokenWrong
+        known = self._known[digest] = _known(row)
+        return known
 
     async def issue(self, name: str, role: Role, expires: int | None, context: Context) -> tuple[TokenView, str]:
         """Give out a token: what is known of it, and the token, which nobody can ask for again."""
@@ -116,8 +140,8 @@ class Tokens:
         return found
 
     async def _rows(self) -> list[Row[Any]]:
-        t = self._store.metadata.tables["tokens"]
-        return await self._store.write(lambda tx: list(tx.connection.execute(select(t).order_by(t.c.issued_at.desc(), t.c.token.desc()))))
+        t = self._table
+        return list(await self._readers.all(select(t).order_by(t.c.issued_at.desc(), t.c.token.desc())))
 
 
 def _add(tx: Transaction, row: dict[str, Any]) -> None:

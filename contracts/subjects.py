@@ -37,6 +37,7 @@ STORED_AUDIT_ALL = "halftone.stored.audit.>"
 STORED_DEAD_ALL = "halftone.stored.dead.>"
 PROGRESS_ALL = "halftone.progress.*"
 CANCEL_ALL = "halftone.cancel.*"
+OUTBOX_ALL = "halftone.outbox.*"
 VITALS_ALL = "halftone.vitals.*"
 
 PARAMETERS = {
@@ -131,6 +132,11 @@ def cancel(job: JobId) -> str:
 
 def vitals(actor: Actor) -> str:
     return f"halftone.vitals.{actor}"
+
+
+def outbox(user: str) -> str:
+    """Where instances of an actor, or of the edge, tell the one that relays that there is something to publish."""
+    return f"halftone.outbox.{user}"
 
 
 def job_of(subject: str) -> JobId:

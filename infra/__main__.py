@@ -22,8 +22,9 @@ PRELOAD = [
 if __name__ == "__main__":
     # Out of the environment, which every process inherits, workers on strangers' data too.
     signing_key = os.environ.pop("HALFTONE_SIGNING_KEY", None)
-    multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOAD)
-    forkserver.ensure_running()
+    if "--single-process" not in sys.argv:
+        multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOAD)
+        forkserver.ensure_running()
     from infra.supervisor import main
 
     sys.exit(main(signing_key))

@@ -8,8 +8,10 @@ from __future__ import annotations
 import typer
 
 from infra.commands import audit, budget, certificates, datasets, dead, events, jobs, schema, system, tokens
+from infra.commands.backup import backup, restore
 from infra.commands.completion import answer_shells, completion
 from infra.commands.doctor import doctor
+from infra.commands.migrate import migrate
 
 # Without markup, help needs no rich: it is there in a fraction of the time.
 app = typer.Typer(
@@ -23,6 +25,9 @@ app = typer.Typer(
 )
 system.add_to(app)
 app.command("doctor")(doctor)
+app.command("migrate")(migrate)
+app.command("backup")(backup)
+app.command("restore")(restore)
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(schema.app, name="schema")
 app.add_typer(budget.app, name="budget")

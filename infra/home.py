@@ -7,11 +7,26 @@ import json
 import os
 import secrets
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
+from urllib.parse import SplitResult, urlsplit
 
 from contracts.jobs import Actor
+from infra.refusal import StartRefused
 
 BUS_USERS = ("provisioner", "edge", "subscriber", "audit_reader", *(str(actor) for actor in Actor))
+
+
+class Places(Protocol):
+    """The settings that say where things are."""
+
+    @property
+    def home(self) -> Path: ...
+    @property
+    def nats_url(self) -> str: ...
+
+
+class BusUnknown(StartRefused):
+    """Nothing says how the broker is reached."""
 
 
 class HomeInUse(RuntimeError):
@@ -98,6 +113,25 @@ class BusAccess:
 
     def __init__(self, host: str, port: int, passwords: dict[str, str]) -> None:
         self.host, self.port, self.passwords = host, port, passwords
+        self.elsewhere: SplitResult | None = None
+        """The broker that a setting names."""
+
+    @classmethod
+    def of(cls, settings: Places) -> BusAccess:
+        """How the processes of a home reach the broker: that of the home, or the one that a setting names, under the same passwords.
+
+        Raises BusUnknown where neither is known.
+        """
+        home = Home(settings.home)
+        elsewhere = urlsplit(settings.nats_url) if settings.nats_url else None
+        if home.bus_file.exists():
+            access = cls.load(home)
+        elif elsewhere is not None and elsewhere.username:
+            access = cls(elsewhere.hostname or "", elsewhere.port or 4222, {})
+        else:
+            raise BusUnknown(f"{home.bus_file} does not exist: start Halftone on this home first, or give a user in HALFTONE_NATS_URL")
+        access.elsewhere = elsewhere
+        return access
 
     @classmethod
     def load(cls, home: Home) -> BusAccess:
@@ -123,12 +157,16 @@ class BusAccess:
 
     def url(self, user: str) -> str:
         """The URL with which a user connects; it holds the password."""
+        if self.elsewhere is not None:
+            place = self.elsewhere.netloc
+            return f"{self.elsewhere.scheme}://{place if self.elsewhere.username else f'{user}:{self.passwords[user]}@{place}'}"
         return f"nats://{user}:{self.passwords[user]}@{self.host}:{self.port}"
 
 
 def write_secret(path: Path, text: str) -> None:
     """Write a file that only its owner may read, whole or not at all."""
-    draft = path.with_name(path.name + ".new")
+    # Two instances may write the same at once: each has a draft of its own, and the last one stays.
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:  # noqa: PTH123  # the mode must hold from the start
         file.write(text)
         file.flush()

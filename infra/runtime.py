@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import secrets
-import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,13 +22,13 @@ from infra.bus.relay import Relay
 from infra.database.pruning import prune
 from infra.database.store import Store
 from infra.home import BusAccess, Home
+from infra.hosting import HOST
+from infra.instance import Instance
 from infra.objects import Objects
 from infra.settings import Settings
 
 log = structlog.get_logger()
 
-READY_DESCRIPTOR = "HALFTONE_READY_DESCRIPTOR"
-"""Environment variable with the descriptor of a pipe: one byte on it says that the process serves."""
 EDGE = "edge"
 VITALS_SECONDS = 5.0
 """How often an actor says how it does."""
@@ -59,23 +57,22 @@ class Runtime:
     def __init__(self, name: str, settings: Settings, client: Connection, store: Store) -> None:
         self.name, self.settings, self.client, self.store = name, settings, client, store
         self.home = Home(settings.home)
+        self.host = HOST.get()
         self.objects = Objects(self.home.objects)
         self.source = "/edge" if name == EDGE else f"/actors/{name}"
-        self.relay = Relay(store, client, self.source)
+        self.instance = Instance(self.home)
+        self.relay = Relay(store, client, self.source, self.instance)
         self.stopping = asyncio.Event()
         self.tally = Tally()
         self.failing: set[str] = set()
         """Tasks that are down right now: while there are any, the process is not ready."""
-        self.afterwards: list[Callable[[], None]] = []
-        """What is to be closed once no task runs any more."""
         self._group: set[asyncio.Task[None]] = set()
+        self._ended = False
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def ready(self) -> None:
-        """Tell the supervisor, if there is one, that this process serves."""
-        descriptor = os.environ.get(READY_DESCRIPTOR)
-        if descriptor is not None:
-            os.write(int(descriptor), b"+")
+    def ready(self, where: str = "") -> None:
+        """Tell whoever started it that this part of the system serves, the edge at some address."""
+        self.host.ready(where)
 
     def keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Run a task until the actor stops, and again, after a while, when it fails."""
@@ -140,8 +137,10 @@ class Runtime:
                 task.cancel()
             _, running = await asyncio.wait(running, timeout=1)
         self._failure.cancel()
-        for close in self.afterwards:
-            close()
+        if not self._ended:
+            # Once: the descriptor's number may be somebody else's by the second time.
+            self._ended = True
+            self.instance.close()
         with contextlib.suppress(Exception):
             await self.client.close()
         await self.store.close()
@@ -150,15 +149,11 @@ class Runtime:
 @contextlib.asynccontextmanager
 async def running(name: str, settings: Settings, metadata: MetaData) -> AsyncIterator[Runtime]:
     """Connect an actor as its own user and open its own database; SIGTERM and SIGINT stop it."""
-    home = Home(settings.home)
-    access = BusAccess.load(home)
-    client = await connect(access.url(name), name)
-    store = Store(home.database_url(name), metadata)
+    client = await connect(BusAccess.of(settings).url(name), name)
+    store = Store(settings.database_of(name), metadata, database=name)
     await store.open()
     runtime = Runtime(name, settings, client, store)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, runtime.stopping.set)
+    runtime.host.on_stop(runtime.stopping.set)
     runtime.keep("relay", runtime.relay.run)
     if name != EDGE:
         runtime.keep("vitals", partial(runtime.tell_vitals, Actor(name)))

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from contracts.jobs import JobKind
+from infra.home import Home
 from infra.sources.named import Sources, SqlSources, StoreSources
 
 MIB = 1 << 20
@@ -42,6 +43,8 @@ class Settings(BaseModel):
     port: int = Field(default=8787, ge=0, le=65535, description="port of the HTTP edge; 0 picks a free one")
     nats_port: int = Field(default=0, ge=0, le=65535, description="port of the embedded broker; 0 picks a free one once, and keeps it")
     admin_token: str | None = Field(default=None, min_length=16, description="administrator's token; absent: one is made at first start")
+    database_url: str = Field(default="", description="Postgres that holds all tables, a schema per actor; empty: SQLite in the home")
+    nats_url: str = Field(default="", description="broker that runs elsewhere; empty: one is run in the home")
     slots: int = Field(default=2, ge=1, le=64, description="jobs that one executor runs at a time")
     warm_workers: int = Field(default=1, ge=0, le=64, description="worker processes that an executor keeps started ahead of the next job")
     worker_idle_seconds: int = Field(default=300, ge=1, description="seconds without a job after which these leave")
@@ -136,6 +139,29 @@ class Settings(BaseModel):
         """Bytes and seconds that a job of a kind may use; 0 is without a limit."""
         memory, seconds = _limits(self.job_limits).get(kind, (None, None))
         return self.job_memory_bytes if memory is None else memory, self.job_seconds if seconds is None else seconds
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgres(cls, given: str) -> str:
+        if given and not given.startswith(("postgresql://", "postgres://")):
+            raise ValueError("must begin with postgresql://; leave it out for SQLite")
+        return given.replace("postgres://", "postgresql://", 1)
+
+    @field_validator("nats_url")
+    @classmethod
+    def _nats(cls, given: str) -> str:
+        if given and not given.startswith(("nats://", "tls://")):
+            raise ValueError("must begin with nats:// or tls://")
+        return given
+
+    def database_of(self, name: str) -> str:
+        """Where an actor's tables are, or the edge's."""
+        if not self.database_url:
+            return Home(self.home).database_url(name)
+        # SQLAlchemy takes half a second to import, and the command line reads settings too.
+        from infra.database.engine import schema_url  # noqa: PLC0415
+
+        return schema_url(self.database_url, name)
 
     def opened(self) -> tuple[Path, ...]:
         """The directories of ``read_paths``, symbolic links followed; reads the file system."""

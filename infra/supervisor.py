@@ -6,7 +6,6 @@ Run as ``python -m infra``; settings come from the environment.
 from __future__ import annotations
 
 import asyncio
-import importlib
 import multiprocessing
 import os
 import signal
@@ -25,22 +24,18 @@ from infra.bus.connection import connect, jetstream
 from infra.bus.provision import provision
 from infra.bus.server import BrokerFailed, NatsServer
 from infra.home import BusAccess, Home, HomeInUse
+from infra.hosting import READY, READY_DESCRIPTOR
+from infra.parts import ENTRIES, GRACE_SECONDS, READY_SECONDS, SLOWEST_RESTART, Part, StartFailed, entry, pause_after
 from infra.process import exit_with_parent
-from infra.runtime import READY_DESCRIPTOR
+from infra.refusal import StartRefused
 from infra.settings import Settings
 from infra.tracing import TracingNotInstalled
 
 log = structlog.get_logger()
 
-ENTRIES = {**{str(actor): f"actors.{actor}:run" for actor in Actor}, "edge": "api.server:run_edge"}
-"""Every process and the coroutine it runs, found by name: nothing else of the project knows them all."""
-READY_SECONDS = 30.0
-GRACE_SECONDS = 10.0
-SLOWEST_RESTART = 30.0
-
-
-class StartFailed(RuntimeError):
-    """A process did not become ready."""
+SINGLE = "--single-process"
+MOST_SAID = 4096
+"""Bytes of a reason why a process does not start: a pipe takes so many at once."""
 
 
 class Child:
@@ -60,17 +55,18 @@ class Child:
         theirs.close()
         try:
             await asyncio.wait_for(_readable(ours.fileno()), READY_SECONDS)
-            if not os.read(ours.fileno(), 1):
-                raise StartFailed(f"{self.name} ended while starting: see {log_file(self._settings, self.name)}")
+            said = os.read(ours.fileno(), MOST_SAID)
+            if said != READY:
+                why = said.decode() or f"ended while starting: see {log_file(self._settings, self.name)}"
+                raise StartFailed(f"{self.name}: {why}")
         except TimeoutError:
             raise StartFailed(f"{self.name} is not ready after {READY_SECONDS:g} s") from None
         finally:
             ours.close()
 
-    def keep_port(self, home: Home) -> None:
+    def keep_port(self, port: int) -> None:
         """Have the edge listen, when it is started again, where its clients know it."""
-        if self.name == "edge":
-            self._settings = self._settings.model_copy(update={"port": home.edge_address()[1]})
+        self._settings = self._settings.model_copy(update={"port": port})
 
     async def watch(self) -> None:
         """Start it again whenever it ends."""
@@ -83,7 +79,7 @@ class Child:
                 return
             failures = failures + 1 if time.monotonic() - began < SLOWEST_RESTART else 1
             log.error("process.ended", process=self.name, code=self.process.exitcode, failures=failures)
-            await asyncio.sleep(_pause(failures))
+            await asyncio.sleep(pause_after(failures))
             await self._start_again()
 
     async def _start_again(self) -> None:
@@ -105,11 +101,6 @@ class Child:
             await asyncio.to_thread(self.process.join)
 
 
-def _pause(failures: int) -> float:
-    """Seconds before the next attempt, after so many that failed."""
-    return min(SLOWEST_RESTART, 0.25 * float(2 ** min(failures, 10)))
-
-
 def serve(name: str, settings: Settings, ready: Connection) -> None:
     """Run one process of the system: its entry is found by name. Never outlives the supervisor."""
     # Ctrl-C on the terminal reaches every process of the group; the supervisor says who stops when.
@@ -121,10 +112,13 @@ def serve(name: str, settings: Settings, ready: Connection) -> None:
     logs.configure(settings.log_level)
     tracing.configure(settings.otlp_endpoint, name)
     os.environ[READY_DESCRIPTOR] = str(ready.fileno())
-    module, _, function = ENTRIES[name].partition(":")
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(getattr(importlib.import_module(module), function)(settings))
+            runner.run(entry(name)(settings))
+    except StartRefused as refusal:
+        log.error("process.refused", process=name, reason=str(refusal))  # noqa: TRY400  # the reason says it
+        os.write(ready.fileno(), str(refusal).encode()[:MOST_SAID])
+        raise SystemExit(1) from None
     except Exception:
         # In a line as all others are, where multiprocessing would print what the exception says.
         log.critical("process.broke", exc_info=True)
@@ -155,43 +149,52 @@ def _resolve(future: asyncio.Future[None]) -> None:
 class System:
     """Everything on one home: broker, actors, edge."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, single: bool) -> None:
+        """``single``: all of it in this process, the broker and workers apart."""
         self.settings = settings
         self.home = Home(settings.home)
         # The key that signs the log is for the one process that signs.
         keyless = settings.model_copy(update={"signing_key": None})
-        self.children = [Child(name, settings if name == Actor.AUDITOR else keyless) for name in ENTRIES]
+        kind = Part if single else Child
+        self.children: list[Part | Child] = [kind(name, settings if name == Actor.AUDITOR else keyless) for name in ENTRIES]
+        self._broker: NatsServer | None = None
         self._watches: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Start all of it, and wait until it serves. Raises BrokerFailed or StartFailed."""
-        self._broker = NatsServer(self.home, BusAccess.ensure(self.home, self.settings.nats_port))
-        await self._broker.start()
+        self._access = BusAccess.ensure(self.home, self.settings.nats_port)
+        if self.settings.nats_url:
+            self._access = BusAccess.of(self.settings)
+        else:
+            self._broker = NatsServer(self.home, self._access)
+            await self._broker.start()
         await self._provision()
         await asyncio.gather(*(child.start() for child in self.children))
         for child in self.children:
-            child.keep_port(self.home)
+            if child.name == "edge":
+                child.keep_port(self.home.edge_address()[1])
         self._watches = [asyncio.create_task(child.watch()) for child in self.children]
-        self._watches.append(asyncio.create_task(self._watch_broker()))
+        if self._broker is not None:
+            self._watches.append(asyncio.create_task(self._watch_broker(self._broker)))
 
     async def _provision(self) -> None:
-        client = await connect(self._broker.access.url("provisioner"), "provisioner")
+        client = await connect(self._access.url("provisioner"), "provisioner")
         try:
             await provision(jetstream(client))
         finally:
             await client.close()
 
-    async def _watch_broker(self) -> None:
+    async def _watch_broker(self, broker: NatsServer) -> None:
         """Start the broker again whenever it ends: all else waits for it."""
         failures = 0
         while True:
             began = time.monotonic()
-            code = await self._broker.ended()
+            code = await broker.ended()
             failures = failures + 1 if time.monotonic() - began < SLOWEST_RESTART else 1
             log.error("broker.ended", code=code, failures=failures)
-            await asyncio.sleep(_pause(failures))
+            await asyncio.sleep(pause_after(failures))
             try:
-                await self._broker.start()
+                await broker.start()
                 # Its store may have been replaced, or be gone.
                 await self._provision()
             except (BrokerFailed, NatsError, OSError) as error:
@@ -205,10 +208,11 @@ class System:
         actors = [child for child in self.children if child.name != "edge"]
         for group in (edge, actors):
             await asyncio.gather(*(child.stop() for child in group))
-        await self._broker.stop()
+        if self._broker is not None:
+            await self._broker.stop()
 
 
-async def up(settings: Settings) -> None:
+async def up(settings: Settings, *, single: bool) -> None:
     """Run everything until SIGINT or SIGTERM. Raises HomeInUse, BrokerFailed, StartFailed or TracingNotInstalled."""
     began = time.monotonic()
     if settings.otlp_endpoint:
@@ -220,7 +224,7 @@ async def up(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    system = System(settings)
+    system = System(settings, single=single)
     try:
         await system.start()
         url = home.edge_url()
@@ -232,6 +236,17 @@ async def up(settings: Settings) -> None:
         say("stopping")
     finally:
         await system.stop()
+        await _end_tasks()
+
+
+async def _end_tasks() -> None:
+    """End what libraries have left running in this process: it would wait for that for ever."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    while left:
+        # Again and again: in Python 3.11 a cancellation that meets a result is lost (asyncio.wait_for).
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=1)
 
 
 def say(line: str) -> None:
@@ -245,7 +260,9 @@ def main(signing_key: str | None = None) -> int:
     settings = Settings.load(signing_key=signing_key)
     logs.configure(settings.log_level)
     try:
-        asyncio.run(up(settings))
+        single = SINGLE in sys.argv
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop if single else None) as runner:
+            runner.run(up(settings, single=single))
     except (HomeInUse, BrokerFailed, StartFailed, TracingNotInstalled) as error:
         sys.stderr.write(f"halftone: {error}\n")
         return 1

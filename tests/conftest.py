@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,11 @@ from infra.bus.connection import Connection, connect, jetstream
 from infra.bus.provision import provision
 from infra.bus.relay import Relay
 from infra.bus.server import NatsServer
+from infra.database.engine import schema_url
 from infra.database.store import Store, Transaction
 from infra.home import BusAccess, Home
+from infra.instance import Instance
+from postgres_server import NoPostgres, PostgresServer
 
 PATIENCE = 30.0
 """Seconds after which a test gives up: far above what anything takes, so that only what never comes fails."""
@@ -85,15 +88,44 @@ async def bus(bare_bus: Bus) -> Bus:
 
 
 OpenStore = Callable[..., Awaitable[Store]]
+Databases = Callable[[str], str]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A Postgres that runs for the whole session; without binaries of one, what needs it is skipped."""
+    try:
+        server = PostgresServer()
+    except NoPostgres as error:
+        pytest.skip(str(error))
+    server.start()
+    yield server
+    server.remove()
 
 
 @pytest.fixture
-async def open_store(home: Home) -> AsyncIterator[OpenStore]:
-    """Opens databases of the home by name, and closes them."""
+def databases(home: Home) -> Databases:
+    """Addresses of databases by name: files of the home. A module of tests that hold for Postgres too has ``both_databases`` instead."""
+    return home.database_url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def both_databases(request: pytest.FixtureRequest, home: Home) -> Databases:
+    """Addresses of databases by name: once on SQLite, once on Postgres."""
+    if request.param == "sqlite":
+        return home.database_url
+    server: PostgresServer = request.getfixturevalue("postgres")
+    prefix = server.prefix()
+    return lambda name: schema_url(server.shared, f"{prefix}_{name}")
+
+
+@pytest.fixture
+async def open_store(databases: Databases) -> AsyncIterator[OpenStore]:
+    """Opens databases by name, and closes them."""
     opened: list[Store] = []
 
     async def open_(name: str = "edge", metadata: MetaData | None = None) -> Store:
-        store = Store(home.database_url(name), metadata or MetaData())
+        store = Store(databases(name), metadata or MetaData())
         opened.append(store)
         await store.open()
         return store
@@ -194,7 +226,7 @@ def relayed(bus: Bus, open_store: OpenStore, keep: Keep) -> Callable[..., Awaita
 
     async def open_(user: str = "edge", metadata: MetaData | None = None) -> tuple[Store, Relay]:
         store = await open_store(user, metadata)
-        relay = Relay(store, await bus.connect(user), f"/actors/{user}")
+        relay = Relay(store, await bus.connect(user), f"/actors/{user}", Instance(bus.home))
         keep(relay.run())
         return store, relay
 

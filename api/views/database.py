@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import functools
+import itertools
+import os
 import sqlite3
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import structlog
 from sqlalchemy import Connection, Row, Select, delete
@@ -19,6 +22,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from api.views.tables import FOLDED, RULES, view_tables
 from infra.database.readers import Readers
 from infra.database.store import Store, Transaction
+from infra.home import Home
 
 log = structlog.get_logger()
 
@@ -34,6 +38,25 @@ class Database:
         self._url = make_url(url)
         self._store = Store(url, self.metadata, synchronous="NORMAL")
         self._readers = Readers(url)
+        self.leading = True
+        """Whether it is the home's first, whose edge local clients are sent to."""
+        self._lock: int | None = None
+
+    @classmethod
+    def claimed(cls, home: Home) -> Self:
+        """The first of a home's view files that no other edge holds: each has its own, and folds the events into it itself."""
+        for n in itertools.count(1):
+            name = "views" if n == 1 else f"views-{n}"
+            lock = os.open(home.databases / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(lock)
+                continue
+            made = cls(home.database_url(name))
+            made.leading, made._lock = n == 1, lock
+            return made
+        raise AssertionError
 
     async def open(self) -> None:
         """Open the database, an empty one where the file is of another version, or damaged."""
@@ -44,6 +67,9 @@ class Database:
     async def close(self) -> None:
         await self._readers.close()
         await self._store.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     async def write(self, change: Callable[[Transaction], T]) -> T:
         """Apply a change in one transaction; one that raises leaves no trace."""

@@ -12,10 +12,11 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Connection, Select, Table, bindparam, func, select
-from sqlalchemy.dialects.sqlite import Insert, insert
+from sqlalchemy.dialects.postgresql import Insert
 
 from api.views.fold import Row, Rows
 from halftone.merkle import appended
+from infra.database.dialect import insert
 from infra.database.prepared import Prepared
 
 log = structlog.get_logger()

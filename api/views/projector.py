@@ -20,7 +20,7 @@ from api.views.merge import Merge
 from api.views.queries import Views
 from contracts import subjects
 from contracts.envelope import Envelope
-from contracts.ids import JobId
+from contracts.ids import JobId, MessageId
 from contracts.jobs import JobState
 from contracts.records import Progress
 from infra.bus.tail import PositionLost, Stored, Tail
@@ -89,9 +89,15 @@ class Fold:
 class Projector:
     """One per process. ``run_events``, ``run_audit`` and ``run_dead`` are background tasks; the rest is for those who wait."""
 
-    def __init__(self, views: Views, client: Client, seen: Callable[[Folded], None] = lambda _: None) -> None:
-        """``seen`` is told what each batch was about, once it is in the views."""
-        self._views, self._client, self._seen = views, client, seen
+    def __init__(
+        self,
+        views: Views,
+        client: Client,
+        seen: Callable[[Folded], None] = lambda _: None,
+        heard: Callable[[MessageId, int], None] = lambda _message, _sequence: None,
+    ) -> None:
+        """``seen`` is told what each batch was about, ``heard`` of each message and where it is stored, once it is in the views."""
+        self._views, self._client, self._seen, self._heard = views, client, seen, heard
         self._tails: dict[str, Tail] = {}
         self._marks = {stream: Watermark() for stream in REPEATED}
         self._logged = 0
@@ -165,6 +171,8 @@ class Projector:
             self._views.progress.drop(job)
         self._views.remember(folded.rows)
         self._marks[stream].advance(messages[-1].sequence)
+        for message in messages:
+            self._heard(message.message_id, message.sequence)
         self._listeners.tell_events(folded.jobs)
         self._ends.tell_events(folded.ended)
         self._seen(folded)

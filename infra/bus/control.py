@@ -28,7 +28,7 @@ Handle = Callable[[Envelope], Awaitable[None]]
 async def serve(runtime: Runtime, handlers: dict[Durable, Handle], give_up: GiveUp = nothing_else) -> None:
     """Serve durables until the actor stops. A handler that raises gets its message again after a pause, or has it taken from it."""
     retries = Retries(runtime.store, runtime.source, give_up)
-    access = BusAccess.load(runtime.home)
+    access = BusAccess.of(runtime.settings)
     broker = NatsBroker(
         access.url(runtime.name),
         name=f"{runtime.name}-ctl",

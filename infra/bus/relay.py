@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import structlog
+from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError
 from nats.js import JetStreamContext
@@ -24,6 +26,7 @@ from infra.bus.connection import PUBLISH_TIMEOUT, Connection, jetstream
 from infra.bus.reconcile import Reconciler
 from infra.bus.retries import dead_letter
 from infra.bus.topology import MAX_COMMAND_BYTES
+from infra.database.lease import Identity, Lease
 from infra.database.prepared import Prepared
 from infra.database.store import Outgoing, Store, Transaction
 from infra.failpoints import around
@@ -47,7 +50,7 @@ PAGE = 5_000
 """Most rows that are read from the table at a time."""
 RETRY_SECONDS = 0.25
 LOOK_SECONDS = 2.0
-"""Between two looks whether the connection is another, while there is nothing to publish."""
+"""Between two looks for rows of other instances, and whether the connection is another, while there is nothing to publish."""
 MARK_SECONDS = 0.1
 """How long the marks of what was sent wait for a commit that takes them along."""
 
@@ -62,13 +65,17 @@ class Sent:
 
 
 class Relay:
-    """One per database. Rows leave in order per stream; a command whose place is taken waits without holding up others.
+    """One per instance; of those that share a database one at a time publishes, the one with the lease.
 
-    What commits put into the outbox is handed over in memory; the table is read when a connection begins. By then it was compared
-    with the streams: what the broker had lost is unsent again.
+    Rows leave in order per stream; a command whose place is taken waits without holding up others. A relay that stood still, and does
+    not know yet that it has lost its lease, repeats at most what the next has published: the broker knows the ids.
+
+    What commits of its own put into the outbox is handed over in memory. The table is read when it gets the lease or a connection, and
+    when there is something that another instance has put there: that one says so, and should its word be lost, there is a look every
+    few seconds. When a connection begins, the outbox is compared with the streams: what the broker had lost is unsent again.
     """
 
-    def __init__(self, store: Store, client: Connection, source: str) -> None:
+    def __init__(self, store: Store, client: Connection, source: str, who: Identity) -> None:
         self._store, self._source = store, source
         self._client = client
         self._js: JetStreamContext = jetstream(client)
@@ -84,6 +91,10 @@ class Relay:
         self._known, self._behind = 0, True
         """Row up to which all that is unsent is in memory, and whether there is more than that in the database."""
         self._reconciler = Reconciler(store, client, source)
+        self._subject = subjects.outbox(source.rpartition("/")[2])
+        self._lease = Lease(store, "relay", who)
+        self._look = False
+        """Whether another instance may have put something into the outbox."""
         self.backlog = 0
         """Rows that waited at the last look."""
         self.unanswered = False
@@ -92,25 +103,49 @@ class Relay:
 
     async def run(self) -> None:
         """Publish for ever. Raises nothing that passes: the broker may be away for as long as it likes."""
+        subscription = await self._client.subscribe(self._subject, cb=self._hear)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._lease.keep())
+                while True:
+                    await self._stand_by()
+                    await self._lead()
+        finally:
+            if not self._client.is_closed:
+                await subscription.unsubscribe()
+
+    async def _stand_by(self) -> None:
+        """Leave publishing to another instance, and tell it whenever there is something to publish."""
+        while not self._lease.valid():
+            waiting = {asyncio.create_task(event.wait()) for event in (self._lease.held, self._store.outgoing)}
+            try:
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in waiting:
+                    task.cancel()
+            if self._store.take_sent() and not self._lease.valid():
+                with contextlib.suppress(NatsError, OSError):
+                    await self._client.publish(self._subject, b"")
+
+    async def _lead(self) -> None:
+        """Publish for as long as the lease is held."""
         rows: list[Outgoing] = []
-        checked, retry_at = -1, 0.0
-        while True:
-            connection = self._connection()
+        checked, retry_at, look_at = -1, 0.0, 0.0
+        while self._lease.valid():
+            connection, now = self._connection(), time.monotonic()
             if checked != connection:
                 # The broker may be another than before, or hold less: what it lost goes before what is new.
                 if not await self._repair():
                     await asyncio.sleep(RETRY_SECONDS)
                     continue
                 checked, self._known, self._behind, rows = connection, 0, True, []
-            handed = self._store.take_sent()
-            if not self._behind:
-                rows += [row for row in handed if row.n > self._known]
-            elif len(rows) < FETCH:
-                rows += await self._store.write(self._left)
+            if self._look or now >= look_at:
+                self._look, look_at, self._behind = False, now + LOOK_SECONDS, True
+            rows += await self._fresh(room=len(rows) < FETCH)
             self.backlog = len(rows)
-            if time.monotonic() >= retry_at:
+            if now >= retry_at:
                 self._taken.clear()
-                retry_at = time.monotonic() + RETRY_SECONDS
+                retry_at = now + RETRY_SECONDS
             ready = [row for row in rows if row.subject not in self._taken]
             # What was on its way when the connection was lost is not waited for: it is published again, and known again.
             sent = (await self._client.unless_lost(self._publish(ready)) if ready else None) or []
@@ -125,6 +160,17 @@ class Relay:
                 self.backlog = len(rows)
             elif not self._store.outgoing.is_set():
                 await self._pause(RETRY_SECONDS if rows else MARK_SECONDS if self._unmarked else LOOK_SECONDS)
+
+    async def _fresh(self, *, room: bool) -> list[Outgoing]:
+        """What came since the last time, in order; if there is more of it than memory should hold, and no room, it stays in the table."""
+        handed = [row for row in self._store.take_sent() if row.n > self._known]
+        if handed and handed[-1].n != self._known + len(handed):
+            # Rows of others stand in between, or came before: the table has them all.
+            self._behind = True
+        if not self._behind:
+            self._known += len(handed)
+            return handed
+        return await self._store.write(self._left) if room else []
 
     def _connection(self) -> int:
         """Which connection this is, counted by the client."""
@@ -141,6 +187,10 @@ class Relay:
             return False
         self.unanswered = False
         return True
+
+    async def _hear(self, _message: Msg) -> None:
+        self._look = True
+        self._store.outgoing.set()
 
     async def _pause(self, seconds: float) -> None:
         """Wait for new rows. Marks that no commit has taken along by then get one of their own."""
@@ -198,6 +248,8 @@ class Relay:
         for row in rows:
             if row.subject in self._taken:
                 continue
+            if not self._lease.valid():
+                break
             headers = {"Nats-Msg-Id": row.message_id, "Content-Type": CONTENT_TYPE}
             try:
                 ack = await self._js.publish(row.subject, row.body, timeout=PUBLISH_TIMEOUT, stream=stream, headers=headers)
@@ -251,8 +303,12 @@ class Relay:
         self._timed_out |= isinstance(error, TimeoutError)
         log.info("relay.broker_away", stream=stream, error=type(error).__name__)
 
+    def heard(self, message_id: MessageId, sequence: int) -> None:
+        """Say that a message is in its stream, as whoever reads that knows: another instance may have published it."""
+        for future in self._waiting.get(message_id, ()):
+            if not future.done():
+                future.set_result(sequence)
+
     def _announce(self, sent: Sequence[Sent]) -> None:
         for s in sent:
-            for future in self._waiting.get(s.message_id, ()):
-                if not future.done():
-                    future.set_result(s.sequence)
+            self.heard(s.message_id, s.sequence)

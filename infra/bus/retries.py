@@ -17,12 +17,12 @@ import structlog
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from sqlalchemy import bindparam
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from contracts.envelope import Context, Envelope
 from contracts.ids import SYSTEM, Code, MessageId, derived_message_id
 from contracts.records import DeadLetter
+from infra.database.dialect import insert
 from infra.database.prepared import Prepared
 from infra.database.store import Store, Transaction, now_ms
 from infra.tracing import ids

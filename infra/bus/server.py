@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from contracts.subjects import outbox
 from infra.bus.topology import OUTSIDE_HEARS, OUTSIDERS, PUBLISH, SUBSCRIBE, inbox_prefix
 from infra.home import BusAccess, Home
 from infra.process import die_with_parent
@@ -156,6 +157,7 @@ def _outside_asks() -> list[str]:
 
 
 def _user(access: BusAccess, user: str) -> dict[str, Any]:
-    listens = [f"{inbox_prefix(user)}.>", *SUBSCRIBE.get(user, [])]
-    permissions = {"publish": {"allow": PUBLISH[user]}, "subscribe": {"allow": listens}}
+    own = [] if user in OUTSIDERS else [outbox(user)]
+    listens = [f"{inbox_prefix(user)}.>", *own, *SUBSCRIBE.get(user, [])]
+    permissions = {"publish": {"allow": [*own, *PUBLISH[user]]}, "subscribe": {"allow": listens}}
     return {"user": str(user), "password": access.passwords[user], "permissions": permissions}

@@ -216,7 +216,10 @@ PUBLISH: dict[str, list[str]] = {
     Actor.AUDITOR: [subjects.AUDIT_ALL, _evt("log"), subjects.vitals(Actor.AUDITOR), *_READ_BACK, *_READ_LOG],
     **{actor: _executor_publishes(actor) for actor in EXECUTORS},
 }
-"""What each user may publish. Nobody but the provisioner may make, change or delete a stream or a consumer."""
+"""What each user may publish, beside the news of its own outbox.
+
+Nobody but the provisioner may make, change or delete a stream or a consumer.
+"""
 
 SUBSCRIBE: dict[str, list[str]] = {
     "edge": [
@@ -228,4 +231,4 @@ SUBSCRIBE: dict[str, list[str]] = {
     Actor.AUDITOR: [subjects.STORED_EVENTS_ALL],
     **{actor: [subjects.CANCEL_ALL] for actor in EXECUTORS},
 }
-"""What each user may listen to, its own inbox aside."""
+"""What each user may listen to, its own inbox and the news of its own outbox aside."""

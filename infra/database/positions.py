@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from sqlalchemy import MetaData, bindparam, select
-from sqlalchemy.dialects.sqlite import insert
 
 from contracts.ids import MessageId
+from infra.database.dialect import insert
 from infra.database.prepared import Prepared
 from infra.database.store import Transaction
 from infra.database.tables import common_tables

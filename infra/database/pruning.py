@@ -6,7 +6,7 @@ import asyncio
 from functools import partial
 
 import structlog
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 
 from infra.database.store import Store, Transaction, now_ms
 
@@ -55,7 +55,9 @@ def _unload(before: int, after: int, tx: Transaction) -> tuple[int | None, int]:
     query = select(t.c.n, t.c.made_at, t.c.sequence).where(t.c.n > after).order_by(t.c.n).limit(TOGETHER)
     rows = tx.connection.execute(query).all()
     old = [row for row in rows if row.made_at < before]
-    sent = [row.n for row in old if row.sequence is not None]
+    # The last one stays: SQLite would give its number again, and numbers only rise.
+    last = tx.connection.execute(select(func.max(t.c.n))).scalar()
+    sent = [row.n for row in old if row.sequence is not None and row.n != last]
     if sent:
         tx.connection.execute(delete(t).where(t.c.n.in_(sent)))
     return (rows[-1].n if len(old) == TOGETHER else None), len(sent)

@@ -7,7 +7,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Executable, Row, create_engine, event
+from sqlalchemy import Connection, Executable, Row
+
+from infra.database.dialect import can_pass
+from infra.database.engine import reading
 
 T = TypeVar("T")
 READERS = 4
@@ -18,8 +21,7 @@ class Readers:
 
     def __init__(self, url: str) -> None:
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
-        self._engine = create_engine(url, pool_size=READERS, max_overflow=0, connect_args={"check_same_thread": False, "timeout": 30})
-        event.listen(self._engine, "connect", _read_only)
+        self._engine = reading(url, READERS)
 
     async def close(self) -> None:
         """Finish what was asked, then close."""
@@ -39,9 +41,15 @@ class Readers:
         return await self.ask(lambda connection: connection.execute(query).all())
 
     def _answer(self, question: Callable[[Connection], T]) -> T:
+        try:
+            return self._ask_once(question)
+        except Exception as error:
+            if not can_pass(error):
+                raise
+        # A server that was started again has broken every connection: none of those that are kept is of use.
+        self._engine.dispose()
+        return self._ask_once(question)
+
+    def _ask_once(self, question: Callable[[Connection], T]) -> T:
         with self._engine.connect() as connection:
             return question(connection)
-
-
-def _read_only(connection: Any, _record: Any) -> None:
-    connection.execute("PRAGMA query_only=ON")

@@ -4,33 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import queue
-import sqlite3
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import structlog
-from sqlalchemy import Connection, Engine, MetaData, Table, bindparam, create_engine, event, select
-from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.engine import make_url
-from sqlalchemy.pool import StaticPool
+from sqlalchemy import Connection, MetaData, Table, bindparam, select
 
 from contracts.envelope import Envelope
 from contracts.ids import MessageId
+from infra.database.dialect import insert
 from infra.database.prepared import Prepared
 from infra.database.tables import common_tables
+from infra.database.versions import prepare
+from infra.database.writer import Queued, Writer
 from infra.failpoints import around
 
-log = structlog.get_logger()
-
 T = TypeVar("T")
-GROUP = 64
-"""Most changes that share one commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +70,23 @@ class Transaction:
 
 
 @dataclass
-class _Change:
-    apply: Callable[[Transaction], Any]
-    done: asyncio.Future[Any] | None
+class _Change(Queued):
+    """What a caller wants to have changed, and the caller."""
+
+    store: Store | None = None
+    apply: Callable[[Transaction], Any] | None = None
+    done: asyncio.Future[Any] | None = None
     """None where nobody waits."""
     result: Any = None
-    error: BaseException | None = None
     sent: Sequence[Outgoing] = ()
+
+    def make(self, connection: Connection) -> None:
+        assert self.store is not None  # noqa: S101  # given by the store, always
+        assert self.apply is not None  # noqa: S101
+        transaction = self.store.transaction(connection)
+        self.sent = ()
+        self.result = self.apply(transaction)
+        self.sent = transaction.sent
 
 
 class StoreClosed(RuntimeError):
@@ -96,49 +96,47 @@ class StoreClosed(RuntimeError):
 class Store:
     """One database. ``write`` runs a change in a transaction on the writer's thread and answers once it is on disk."""
 
-    def __init__(self, url: str, metadata: MetaData, *, synchronous: str = "FULL") -> None:
+    def __init__(self, url: str, metadata: MetaData, *, synchronous: str = "FULL", database: str | None = None) -> None:
+        """``database`` names one whose tables are brought up to date by migrations when it is opened; others are made as they are."""
         if "outbox" not in metadata.tables:
             common_tables(metadata)
         self.metadata = metadata
         self.url = url
+        self._database = database
         self._statements = _Statements(metadata.tables)
-        self._engine = _engine(url, synchronous)
-        self._changes: queue.SimpleQueue[_Change | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._serve, name="writer", daemon=True)
+        self._writer = Writer(url, synchronous, self._settled)
         self._closed = False
         self._loop: asyncio.AbstractEventLoop
-        self._unhurried: deque[_Change] = deque()
         self._sent: list[Outgoing] = []
         self.outgoing = asyncio.Event()
         """Set when a commit has put something into the outbox."""
 
     async def open(self) -> None:
+        """Make or migrate the tables, and begin to write. Raises DatabaseTooNew."""
         self._loop = asyncio.get_running_loop()
-        await asyncio.to_thread(self.metadata.create_all, self._engine)
-        self._thread.start()
+        await asyncio.to_thread(prepare, self._writer.engine, self.url, self.metadata, self._database)
+        self._writer.start()
 
     async def close(self) -> None:
         """Finish what is queued, then close."""
         self._closed = True
-        if self._thread.is_alive():
-            self._changes.put(None)
-            await asyncio.to_thread(self._thread.join)
-        self._engine.dispose()
+        await asyncio.to_thread(self._writer.finish)
 
     async def write(self, change: Callable[[Transaction], T]) -> T:
         """Apply a change; its result is given once the commit is durable. A change that raises leaves no trace.
 
-        Raises what the change raises, or StoreClosed.
+        It may be applied more than once, where a transaction came to nothing because the database was away. Raises what the change
+        raises, what the database does when it stays away, or StoreClosed.
         """
         if self._closed:
-            raise StoreClosed(self.url)
+            raise StoreClosed(self.url.rpartition("@")[2])
         done = self._loop.create_future()
-        self._changes.put(_Change(change, done))
+        self._writer.put(_Change(store=self, apply=change, done=done))
         return cast("T", await done)
 
     def write_along(self, change: Callable[[Transaction], Any]) -> None:
         """Apply a change with the next group, before what else is in it: for what is lost without harm, should none come."""
-        self._unhurried.append(_Change(change, None))
+        self._writer.put_along(_Change(store=self, apply=change))
 
     def take_sent(self) -> list[Outgoing]:
         """The rows that commits have put into the outbox since this was last asked, in order."""
@@ -146,62 +144,14 @@ class Store:
         sent, self._sent = self._sent, []
         return sent
 
-    def _serve(self) -> None:
-        with self._engine.connect() as connection:
-            while True:
-                first = self._changes.get()
-                if first is None:
-                    self._commit(connection, [])
-                    return
-                group = [first]
-                closing = False
-                while len(group) < GROUP and not self._changes.empty():
-                    following = self._changes.get()
-                    if following is None:
-                        closing = True
-                        break
-                    group.append(following)
-                self._commit(connection, group)
-                if closing:
-                    self._commit(connection, [])
-                    return
+    def transaction(self, connection: Connection) -> Transaction:
+        """What a change works with on a connection."""
+        return Transaction(connection, self.metadata.tables, self._statements)
 
-    @around("store.commit")
-    def _commit(self, connection: Connection, group: Sequence[_Change]) -> None:
-        # Left where they are until they are kept: after a group that fails, the next takes them along.
-        along = list(self._unhurried)
-        try:
-            with connection.begin():
-                for item in (*along, *group):
-                    self._apply(connection, item)
-        except BaseException as error:  # noqa: BLE001  # whatever it was, none of the group happened, and each caller must hear it
-            for item in group:
-                item.error = item.error or error
-            # A commit that failed has ended the transaction for SQLAlchemy, but not for SQLite.
-            with contextlib.suppress(sqlite3.Error):
-                connection.connection.rollback()
-        else:
-            for item in along:
-                self._unhurried.popleft()
-                if item.error is not None:
-                    log.error("store.change_failed", exc_info=item.error)
+    def _settled(self, group: Sequence[_Change]) -> None:
         # The loop may be gone at shutdown: what was committed is committed, and nobody waits for the answer.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._answer, group)
-
-    def _apply(self, connection: Connection, item: _Change) -> None:
-        transaction = Transaction(connection, self.metadata.tables, self._statements)
-        # The driver's own savepoints: SQLAlchemy's cost more than the change they guard.
-        cursor = connection.connection.cursor()
-        cursor.execute("SAVEPOINT change")
-        try:
-            item.result = item.apply(transaction)
-        except Exception as error:  # noqa: BLE001  # it belongs to this change alone; the others of the group go on
-            cursor.execute("ROLLBACK TO change")
-            item.error = error
-        else:
-            item.sent = transaction.sent
-        cursor.execute("RELEASE change")
 
     def _answer(self, group: Sequence[_Change]) -> None:
         for item in group:
@@ -214,28 +164,6 @@ class Store:
                 item.done.set_result(item.result)
             else:
                 item.done.set_exception(item.error)
-
-
-def _engine(url: str, synchronous: str) -> Engine:
-    if not url.startswith("sqlite"):
-        raise ValueError(f"only SQLite databases are supported, not {make_url(url).get_backend_name()}")
-    path = make_url(url).database
-    if path:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False, "timeout": 30})
-
-    @event.listens_for(engine, "connect")
-    def _configure(connection: Any, _record: Any) -> None:
-        # SQLAlchemy begins transactions below: the driver's own implicit ones would start too late for savepoints.
-        connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON", "busy_timeout=30000"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        connection.connection.cursor().execute("BEGIN IMMEDIATE")
-
-    return engine
 
 
 def now_ms() -> int:

@@ -1,12 +1,14 @@
-"""Tables that every database has: what came in, what failed, what is to go out, how far a stream was read."""
+"""Tables that every database has: what came in, what failed, what is to go out, how far a stream was read, who does what."""
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import Column, Index, LargeBinary, MetaData, Table, Text
+
+from infra.database.dialect import Integer
 
 
 def common_tables(metadata: MetaData) -> None:
-    """Add inbox, outbox, failures and positions to a database's tables."""
+    """Add inbox, outbox, failures, positions and leases to a database's tables."""
     Table(
         "inbox",
         metadata,
@@ -37,4 +39,12 @@ def common_tables(metadata: MetaData) -> None:
         Column("stream", Text, primary_key=True),
         Column("sequence", Integer, nullable=False, comment="last message whose effect is in this database"),
         Column("message_id", Text, nullable=False, comment="its id: a replaced broker may use a sequence again"),
+    )
+    Table(
+        "leases",
+        metadata,
+        Column("name", Text, primary_key=True, comment="what one instance alone may do"),
+        Column("holder", Text, nullable=False, comment="the instance that does it"),
+        Column("fence", Integer, nullable=False, comment="raised whenever the holder changes: who has an older one is fenced off"),
+        Column("until", Integer, nullable=False, comment="ms since 1970 by the database's clock; after that, another may take it"),
     )

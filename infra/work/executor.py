@@ -28,7 +28,6 @@ from infra.bus.runs import Delivery, RunLoop
 from infra.bus.topology import ACK_WAIT, ctl_durable, run_durable
 from infra.database.store import Transaction
 from infra.failpoints import around
-from infra.instance import Instance
 from infra.runtime import Runtime, running
 from infra.settings import Settings
 from infra.work.jobs import Busy, Jobs, Lease, job_table
@@ -64,8 +63,7 @@ class Executor:
         self._runtime, self._actor, self._entry = runtime, actor, entry
         self._events = events
         self._store = runtime.store
-        self._instance = Instance(runtime.home)
-        runtime.afterwards.append(self._instance.close)
+        self._instance = runtime.instance
         self._jobs = Jobs(runtime.store.metadata.tables["jobs"], runtime.source, self._instance.id, self._instance.is_gone)
         self._held: dict[JobId, tuple[Lease, Delivery]] = {}
         self._working = asyncio.Event()

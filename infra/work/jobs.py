@@ -10,8 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Boolean, Column, Integer, MetaData, Row, Table, Text, bindparam, select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Boolean, Column, MetaData, Row, Table, Text, bindparam, select
 
 from contracts.commands import CancelJob, ReserveBudget, RunJob
 from contracts.envelope import MESSAGES, Envelope
@@ -25,6 +24,7 @@ from contracts.events import (
 )
 from contracts.ids import Code, JobId, ObjectId, derived_message_id
 from contracts.jobs import JobState, Output, StepRun, Use
+from infra.database.dialect import Integer, insert
 from infra.database.prepared import Prepared, PreparedUpdate
 from infra.database.store import Transaction, now_ms
 from infra.instance import InstanceId

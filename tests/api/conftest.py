@@ -28,8 +28,8 @@ from infra.bus.connection import connect, jetstream
 from infra.bus.provision import provision
 from infra.bus.server import NatsServer
 from infra.home import BusAccess, Home
+from infra.hosting import READY_DESCRIPTOR
 from infra.objects import Objects
-from infra.runtime import READY_DESCRIPTOR
 from infra.settings import Settings
 
 TOKEN = "ht_a-token-for-the-tests"

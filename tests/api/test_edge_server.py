@@ -18,8 +18,8 @@ import httpx
 import pytest
 
 from contracts import subjects
+from infra.hosting import READY_DESCRIPTOR
 from infra.objects import ObjectMissing
-from infra.runtime import READY_DESCRIPTOR
 from infra.settings import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -59,6 +59,7 @@ PLACES = {
     "erased": "halftone.evt.payload.x.erased",
     "settings": "halftone.evt.settings.edge.changed",
     "key": "halftone.evt.log.x.key_rotated",
+    "edge-outbox": "halftone.outbox.edge",
     "ack-keeper": "$JS.ACK.EVENTS.budget_keeper-events.1.1.1.1.0",
     "ack-subscriber": "$JS.ACK.EVENTS.subscriber-default.1.1.1.1.0",
 }
@@ -68,7 +69,7 @@ READ_BACK = {"read-events", "read-dead", "see-commands", "repaired", "dead"}
 READ_LOG = {"read-audit"} | READ_BACK
 EXECUTES = {"job", "dataset", "progress", "cancel-now", "reserve"} | READ_BACK
 MAY_PUBLISH: dict[str, set[str]] = {
-    "edge": {"run", "ingest", "cancel", "reserve", "set_limit", "job", "dataset", "settled", "look-queue"}
+    "edge": {"edge-outbox", "run", "ingest", "cancel", "reserve", "set_limit", "job", "dataset", "settled", "look-queue"}
     | {"request", "erased", "settings"}
     | READ_LOG,
     "subscriber": {"fetch-subscriber", "ack-subscriber", "look-subscriber"},
@@ -88,13 +89,14 @@ HEARS = {
     "vitals": "halftone.vitals.*",
     "events": "halftone.evt.>",
     "log": "halftone.audit.>",
+    "edge-outbox": "halftone.outbox.edge",
     "commands": "halftone.cmd.>",
     "everything": ">",
     "the library's own inboxes": "_INBOX.>",
     "the broker's advice": "$JS.EVENT.>",
 }
 MAY_HEAR: dict[str, set[str]] = {
-    "edge": {"stored-events", "stored-audit", "stored-dead", "progress", "vitals"},
+    "edge": {"edge-outbox", "stored-events", "stored-audit", "stored-dead", "progress", "vitals"},
     "subscriber": {"events", "stored-events"},
     "audit_reader": {"log", "stored-audit"},
     "budget_keeper": set(),

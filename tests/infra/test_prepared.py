@@ -66,4 +66,4 @@ def test_what_the_database_refuses_is_told_as_sqlalchemy_tells_it(connection: Co
 def test_a_value_that_is_missing_is_an_error() -> None:
     """Nothing is written that nobody gave."""
     with pytest.raises(KeyError, match="uses"):
-        ADD._bound({"word": "one"})
+        ADD._compile("sqlite").bind({"word": "one"})

@@ -23,6 +23,7 @@ from infra.bus.provision import provision
 from infra.bus.reconcile import Reconciler
 from infra.bus.relay import Relay
 from infra.database.store import Store, Transaction
+from infra.instance import Instance
 from tests.conftest import PATIENCE, Bus, OpenStore, stream_of
 
 Relayed = Callable[..., Awaitable[tuple[Store, Relay]]]
@@ -119,7 +120,7 @@ async def test_what_was_lost_while_nothing_ran_is_sent_again_at_the_start(
 ) -> None:
     """The store was replaced, and others have written since: sequences are in use again, for messages that are not ours."""
     store = await open_store("edge")
-    relay = Relay(store, await bus.connect("edge"), "/edge")
+    relay = Relay(store, await bus.connect("edge"), "/edge", Instance(bus.home))
     running = asyncio.create_task(relay.run())
     first, lost = [accepted() for _ in range(5)], [accepted() for _ in range(9)]
     await published(relay, store, *first)

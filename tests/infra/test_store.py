@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text, event, insert
+from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text, event, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from contracts.commands import SetBudget
 from contracts.envelope import Context, Envelope
 from contracts.ids import new_id
+from infra.database.engine import DatabaseUnknown, reading
 from infra.database.positions import read_position, write_position
-from infra.database.store import GROUP, Store, StoreClosed, Transaction
-from tests.conftest import PATIENCE, OpenStore
+from infra.database.store import Store, StoreClosed, Transaction
+from infra.database.writer import GROUP
+from tests.conftest import PATIENCE, Databases, OpenStore
 
 
 def shelf() -> MetaData:
     """A table of words, and one whose rows must refer to them by the time of the commit."""
     metadata = MetaData()
-    Table("words", metadata, Column("word", Text, primary_key=True))
+    Table("words", metadata, Column("n", Integer, primary_key=True), Column("word", Text, unique=True))
     Table(
         "uses",
         metadata,
@@ -41,12 +41,20 @@ def put(word: str) -> Callable[[Transaction], str]:
     return change
 
 
+@pytest.fixture
+def databases(both_databases: Databases) -> Databases:
+    """All of this holds on SQLite and on Postgres."""
+    return both_databases
+
+
 def seen(store: Store) -> list[str]:
-    """The words that another connection sees: what is committed, and nothing else."""
-    with sqlite3.connect(Path(store.url.removeprefix("sqlite:///"))) as connection:
-        words = [word for (word,) in connection.execute("SELECT word FROM words ORDER BY rowid")]
-    connection.close()
-    return words
+    """The words that another connection sees, in the order they were put: what is committed, and nothing else."""
+    engine = reading(store.url, 1)
+    words = store.metadata.tables["words"]
+    with engine.connect() as connection:
+        found = list(connection.execute(select(words.c.word).order_by(words.c.n)).scalars())
+    engine.dispose()
+    return found
 
 
 def message() -> Envelope:
@@ -161,7 +169,7 @@ async def test_changes_that_wait_together_share_a_commit(open_store: OpenStore) 
     """One fsync serves them all, up to the size of a group, and they are applied in the order they came."""
     store = await open_store(metadata=shelf())
     commits: list[int] = []
-    event.listen(store._engine, "commit", lambda _connection: commits.append(1))
+    event.listen(store._writer.engine, "commit", lambda _connection: commits.append(1))
     gate = Gate()
     held = await gate.hold(store)
     words = [f"word {n:03}" for n in range(GROUP + 1)]
@@ -232,9 +240,9 @@ async def test_a_caller_that_goes_away_does_not_break_the_writer(open_store: Ope
     assert seen(store) == ["gone", "stays"]
 
 
-def test_a_loop_that_ended_does_not_break_the_writer(tmp_path: Path) -> None:
+def test_a_loop_that_ended_does_not_break_the_writer(databases: Databases) -> None:
     """A process that stops in the middle of a write keeps what was committed."""
-    url, gate = f"sqlite:///{tmp_path / 'x.sqlite'}", Gate()
+    url, gate = databases("x"), Gate()
     left: list[Store] = []
 
     async def leave() -> None:
@@ -261,7 +269,7 @@ async def test_positions_are_kept_per_stream_with_their_message(open_store: Open
     assert await store.write(lambda tx: (read_position("EVENTS", tx), read_position("AUDIT", tx))) == ((9, "c"), (2, "b"))
 
 
-def test_another_database_than_sqlite_is_refused_by_name() -> None:
+def test_another_database_than_the_two_is_refused_by_name() -> None:
     """What is not supported is said, not tried."""
-    with pytest.raises(ValueError, match="not postgresql"):
-        Store("postgresql://nowhere/x", MetaData())
+    with pytest.raises(DatabaseUnknown, match="not mysql"):
+        Store("mysql://nowhere/x", MetaData())

@@ -23,7 +23,7 @@ class MemoryDatabase:
             common_tables(metadata)
         self._metadata = metadata
         self._store = store.Store("sqlite://", metadata, synchronous="OFF")
-        self._engine = self._store._engine
+        self._engine = self._store._writer.engine
         metadata.create_all(self._engine)
         self._sent: list[Envelope] = []
 
@@ -33,12 +33,12 @@ class MemoryDatabase:
     def do(self, change: Callable[[Transaction], T]) -> T:
         """Apply a change and keep it, unless it raises."""
         with self._engine.begin() as connection:
-            return change(Transaction(connection, self._metadata.tables, self._store._statements))
+            return change(self._store.transaction(connection))
 
     def peek(self, look: Callable[[Transaction], T]) -> T:
         """Look, and keep nothing."""
         with self._engine.connect() as connection, connection.begin() as transaction:
-            found = look(Transaction(connection, self._metadata.tables, self._store._statements))
+            found = look(self._store.transaction(connection))
             transaction.rollback()
             return found
 

@@ -28,8 +28,8 @@ class System:
 
     command: ClassVar[list[str]] = [sys.executable, "-m", "infra"]
 
-    def __init__(self, home: Path, **environment: str) -> None:
-        self.home, self._environment = home, environment
+    def __init__(self, home: Path, *arguments: str, **environment: str) -> None:
+        self.home, self._arguments, self._environment = home, arguments, environment
         self.errors = home.parent / f"{home.name}-errors.log"
         """What is written to standard error."""
         self.shared = home.parent / "shared"
@@ -41,7 +41,9 @@ class System:
         environment = os.environ | own | self._environment
         environment.pop("HALFTONE_ADMIN_TOKEN", None)
         with self.errors.open("ab") as errors:
-            self.process = subprocess.Popen(self.command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=REPOSITORY)
+            self.process = subprocess.Popen(
+                [*self.command, *self._arguments], env=environment, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=REPOSITORY
+            )
         self.said: list[str] = []
         assert self.process.stdout is not None
         for line in self.process.stdout:
@@ -55,6 +57,17 @@ class System:
         self.http = httpx.Client(
             base_url=f"http://{edge['host']}:{edge['port']}", headers={"Authorization": f"Bearer {self.token}"}, timeout=70
         )
+
+    def beside(self, name: str) -> tuple[subprocess.Popen[str], str]:
+        """Start another instance of an actor or of the edge, by its command; its process, and where it serves."""
+        environment = os.environ | {"HALFTONE_HOME": str(self.home), "HALFTONE_PORT": "0"} | self._environment
+        environment.pop("HALFTONE_ADMIN_TOKEN", None)
+        command = [sys.executable, "-m", "infra.cli", "actor", name]
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith(f"{name} is ready"), line
+        return process, line.strip().rpartition(" ")[2]
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> int:
         """Stop as Ctrl-C does.

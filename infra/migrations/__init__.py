@@ -1,0 +1,1 @@
+"""Revisions of the databases' tables. ``infra.database.versions`` applies them; docs/operations.md says how one is added."""
