@@ -40,6 +40,7 @@ from contracts.ids import AccountId, JobId, MessageId, derived_message_id
 from contracts.jobs import Actor, Grant, Refusal, StepRun, SynthesizeSpec, Use
 from halftone.privacy.account import Account, Decision, decide, rooms_of
 from halftone.privacy.conversion import budget_limit, pure_limit
+from infra.behind import require_current
 from infra.bus.control import serve
 from infra.bus.retries import Given, Hopeless, Verdict
 from infra.bus.runs import Delivery, EventLoop
@@ -296,6 +297,7 @@ async def run(settings: Settings) -> None:
             await apply(delivery.envelope)
             return Verdict.DONE
 
+        await require_current(runtime, "halftone.evt.budget.>")
         runtime.keep("control", partial(serve, runtime, {ctl_durable(Actor.BUDGET_KEEPER): apply}, give_up))
         runtime.keep("events", EventLoop(runtime, KEEPER_EVENTS, apply_event).run)
         runtime.ready()
