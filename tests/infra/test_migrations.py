@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql.psycopg import dialect as postgres
 from sqlalchemy.exc import DBAPIError
 
 import actors.auditor
-import actors.budget_keeper
+import actors.ledger
 from api.tables import edge_tables
 from contracts.jobs import Actor
 from infra.database.engine import begin_writing, writing
@@ -40,7 +40,7 @@ def executor_tables() -> MetaData:
 TABLES: dict[str, Callable[[], MetaData]] = {
     "edge": edge_tables,
     "executor": executor_tables,
-    "budget_keeper": actors.budget_keeper.tables,
+    "budget_keeper": actors.ledger.tables,
     "auditor": actors.auditor.tables,
 }
 
