@@ -35,7 +35,7 @@ def test_a_race_between_end_and_cancellation_has_one_winner(system: FaultSystem,
     """Exactly one terminal event, and what it says is what everybody says."""
     count = scale(1000, 60)
     # Command and cancellation each come after a random while: which is first is anybody's guess, on a machine of any speed.
-    system.proxy.shuffle(0.3, SEED, "synthesizer")
+    system.proxy.shuffle(1.5, SEED, "synthesizer")
     with ThreadPoolExecutor(8) as clients:
         jobs = list(clients.map(lambda n: race(system, NOOP, SEED + n, 0.02), range(count)))
     system.calm()
