@@ -31,7 +31,9 @@ def shape(system: FaultSystem, jobs: list[str]) -> Shape:
 def _of(system: FaultSystem, job: str) -> Any:
     query = "select state, attempt, lost, mechanism_runs, cancel_requested from jobs where job = ?"
     executed = [system.rows(actor, query, job) for actor in ("ingestor", "synthesizer", "evaluator")]
-    ledger = system.rows("budget_keeper", "select kind, step, attempt, rho, delta from ledger where job = ? order by kind", job)
+    ledger = system.rows(
+        "budget_keeper", "select kind, step, attempt, cost_rho, cost_delta, cost_pure from ledger where job = ? order by kind", job
+    )
     seen = system.rows("views", "select kind, project, state, rank, attempt from jobs where job = ?", job)
     told = system.rows("views", "select type from job_events where job = ? order by type", job)
     entered = system.rows("views", "select kind, attempt, cost_rho, cost_delta from ledger where job = ? order by kind", job)

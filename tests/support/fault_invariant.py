@@ -18,6 +18,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from actors.ledger import PARTS
 from api.views.projector import Fold
 from api.views.queries import Views
 from api.views.tables import FOLDED
@@ -142,18 +143,21 @@ def _one_end_each(system: FaultSystem, events: Sequence[Envelope]) -> None:
 def _charged(system: FaultSystem, events: Sequence[Envelope]) -> None:
     """(c), between ledger, totals and stream."""
     started = {(m.account, m.job, m.step, m.attempt) for e in events if isinstance(m := e.message, MechanismStarted)}
-    rows = system.rows("budget_keeper", "select account, job, step, attempt, kind, rho, delta from ledger where job is not null")
+    rows = system.rows(
+        "budget_keeper", "select account, job, step, attempt, kind, cost_rho, cost_delta, cost_pure from ledger where job is not null"
+    )
     of = {kind: {row[:4]: row[5:] for row in rows if row[4] == kind} for kind in ("reserved", "charged", "released")}
     assert of["charged"].keys() == started
     assert all(of["reserved"][run] == cost for run, cost in of["charged"].items())
     open_ = of["reserved"].keys() - of["charged"].keys() - of["released"].keys()
     assert open_ == set(), "reserved for jobs that have ended"
-    totals = "select account, spent_rho, spent_delta, reserved_rho, reserved_delta, limit_rho, limit_delta from accounts"
-    for account, spent_rho, spent_delta, reserved_rho, reserved_delta, limit_rho, limit_delta in system.rows("budget_keeper", totals):
+    names = ", ".join(f"{total}_{part}" for total in ("spent", "reserved", "limit") for part in PARTS)
+    for account, *totals in system.rows("budget_keeper", f"select account, {names} from accounts"):
         costs = [cost for run, cost in of["charged"].items() if run[0] == account]
-        assert (spent_rho, spent_delta) == (sum(rho for rho, _ in costs), sum(delta for _, delta in costs))
-        assert (reserved_rho, reserved_delta) == (0, 0)
-        assert limit_rho is None or (spent_rho <= limit_rho and spent_delta <= limit_delta)
+        spent, reserved, limit = (totals[at : at + len(PARTS)] for at in range(0, len(totals), len(PARTS)))
+        assert spent == [sum(part) for part in zip([0] * len(PARTS), *costs, strict=True)]
+        assert reserved == [0] * len(PARTS)
+        assert all(most is None or part <= most for part, most in zip(spent, limit, strict=True))
 
 
 async def _views_are_folded(system: FaultSystem, streams: Streams) -> None:
