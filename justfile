@@ -17,11 +17,6 @@ up *args:
 test *args:
     pytest -n 2 --dist worksteal "$@"
 
-# the long check of the budget: 100,000 random runs, 1,000 races of fifty, thousands of sequences, 2,000 canaries (over an hour on two cores)
-soak *args:
-    HALFTONE_LEDGER_RUNS=100000 HALFTONE_RACES=1000 HALFTONE_LEDGER_EXAMPLES=2000 HALFTONE_CANARIES=2000 \
-        pytest -n 2 tests/actors/test_ledger_*.py tests/halftone/privacy/test_privacy_noise.py "$@"
-
 # lint, formatting, imports, generated contracts, types
 check:
     ruff check
@@ -38,9 +33,10 @@ bench *args:
 faults *args:
     python tests/faults/all_faults.py "$@"
 
-# try for longer than a test may take: thousands of tamperings with the log, and kills of who keeps it
+# try for longer than a test may take: 100,000 random runs of the budget and 1,000 races of fifty, canaries, thousands of tamperings with the log
 soak *args:
-    HALFTONE_TAMPERINGS=1000 pytest tests/infra/test_log_tampering.py "$@"
+    HALFTONE_LEDGER_RUNS=100000 HALFTONE_RACES=1000 HALFTONE_LEDGER_EXAMPLES=2000 HALFTONE_CANARIES=2000 HALFTONE_TAMPERINGS=1000 \
+        pytest -n 2 tests/actors/test_ledger_*.py tests/halftone/privacy/test_privacy_noise.py tests/infra/test_log_tampering.py "$@"
 
 # format the code, and fix what can be fixed without a thought
 fmt:
