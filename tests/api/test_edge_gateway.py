@@ -32,6 +32,8 @@ class Bus:
 class Relay:
     """Answers when the test says so."""
 
+    unanswered = False
+
     def __init__(self) -> None:
         self.asked = asyncio.Event()
         self.sequence: asyncio.Future[int] = asyncio.get_running_loop().create_future()
