@@ -30,18 +30,26 @@ def race(system: FaultSystem, body: Any, seed: int, within: float) -> str:
     return job
 
 
+def decided(system: FaultSystem, job: str) -> str:
+    """The job, once it has ended: the next race is not to wait behind it."""
+    system.ended(job)
+    return job
+
+
 @pytest.mark.fault(19, "cancelling in the moment of completion: 1,000 races")
 def test_a_race_between_end_and_cancellation_has_one_winner(system: FaultSystem, made: Material, note: Note) -> None:
     """Exactly one terminal event, and what it says is what everybody says."""
     count = scale(1000, 60)
     # Command and cancellation each come after a random while: which is first is anybody's guess, on a machine of any speed.
-    system.proxy.shuffle(1.5, SEED, "synthesizer")
+    system.proxy.shuffle(0.3, SEED, about=".run.")
     with ThreadPoolExecutor(8) as clients:
-        jobs = list(clients.map(lambda n: race(system, NOOP, SEED + n, 0.02), range(count)))
+        jobs = list(clients.map(lambda n: decided(system, race(system, NOOP, SEED + n, 0.05)), range(count)))
     system.calm()
     check(system)
     states = Counter(job["state"] for job in system.jobs() if job["id"] in set(jobs))
-    assert states.keys() == {"completed", "cancelled"}
+    assert states.keys() <= {"completed", "cancelled"}
+    # Of a thousand, each side wins some; of the sample's few, most likely.
+    assert len(states) == 2 or not scale(1, 0)
     note("runs", count)
     note("cancelled", states["cancelled"])
 

@@ -44,7 +44,7 @@ class Proxy:
         self._delay = 0.0
         self._times = 1
         self._within = 0.0
-        self._shuffled: set[str] = set()
+        self._about = b""
         self._rng = random.Random(0)
         self.port = 0
         self.refused = 0
@@ -95,12 +95,12 @@ class Proxy:
         """Hand every message of ours to its client so many times."""
         self._set(lambda: (setattr(self, "_times", times), self._close(())))
 
-    def shuffle(self, within: float, seed: int, *users: str) -> None:
-        """Keep each message of ours, to some users or to all, back for a random while, so that they come in another order."""
+    def shuffle(self, within: float, seed: int, *, about: str = "") -> None:
+        """Keep messages of ours back for a random while each, so that their order is another: all, or those with this in their subject."""
 
         def change() -> None:
-            self._within, self._rng, self._shuffled = within, random.Random(seed), set(users or {"*"})
-            self._close(users)
+            self._within, self._rng, self._about = within, random.Random(seed), about.encode()
+            self._close(())
 
         self._set(change)
 
@@ -183,9 +183,10 @@ class Proxy:
     async def _down(self, link: _Link, server: asyncio.StreamReader) -> None:
         plain = self._times == 1 and not self._within
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            async for piece, ours in _chunks(server) if plain else _frames(server):
+            async for piece, subject in _chunks(server) if plain else _frames(server):
                 await self._pass(link)
-                if ours and self._within and self._shuffled & {link.user, "*"}:
+                ours = subject.startswith(OURS)
+                if ours and self._within and self._about in subject:
                     link.tasks.add(task := asyncio.create_task(self._later(link, piece * self._times)))
                     task.add_done_callback(link.tasks.discard)
                     continue
@@ -198,18 +199,18 @@ class Proxy:
             link.writer.write(piece)
 
 
-async def _chunks(server: asyncio.StreamReader) -> AsyncIterator[tuple[bytes, bool]]:
+async def _chunks(server: asyncio.StreamReader) -> AsyncIterator[tuple[bytes, bytes]]:
     while chunk := await server.read(CHUNK):
-        yield chunk, False
+        yield chunk, b""
 
 
-async def _frames(server: asyncio.StreamReader) -> AsyncIterator[tuple[bytes, bool]]:
-    """The server's protocol, a message or a line at a time, and whether it is a message of ours."""
+async def _frames(server: asyncio.StreamReader) -> AsyncIterator[tuple[bytes, bytes]]:
+    """The server's protocol, a message or a line at a time, and the subject if it is a message."""
     while True:
         line = await server.readuntil(b"\r\n")
         verb, *words = line.split()
         if verb.upper() not in {b"MSG", b"HMSG"}:
-            yield line, False
+            yield line, b""
             continue
         body = await server.readexactly(int(words[-1]) + 2)
-        yield line + body, words[0].startswith(OURS)
+        yield line + body, words[0]
