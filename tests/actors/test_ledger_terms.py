@@ -26,6 +26,7 @@ from contracts.events import (
 from contracts.ids import new_id
 from contracts.jobs import NoopSpec, StepRun, SynthesizeSpec, TableRef, Use
 from halftone.privacy.conversion import budget_limit, pure_cost
+from infra.bus.retries import Hopeless
 from ledger_bench import Keeper, account_id, job_id, reserve, wrap
 
 ACCOUNT = account_id("0")
@@ -113,7 +114,8 @@ def test_a_charge_above_the_threshold_waits_for_a_second_person(keeper: Keeper) 
     keeper.take(by(reserve("0", "large", Cost(rho=10**9 + 1)), ada))
     assert [run.job for run in keeper.passed_on()] == [job_id("small")]
     assert keeper.account("0").reserved.rho == 2 * 10**9 + 1
-    keeper.take(decided("large", ada, approve=True))
+    with pytest.raises(Hopeless, match="decided-by-asker"):
+        keeper.take(decided("large", ada, approve=True))
     assert keeper.events(BudgetApproved) == []
     keeper.take(decided("large", bob, approve=True), decided("large", bob, approve=False))
     (approved,) = keeper.events(BudgetApproved)
@@ -180,7 +182,10 @@ def test_a_job_that_was_asked_for_under_other_terms_is_refused(keeper: Keeper) -
 def test_terms_are_fixed_once_anything_is_set_aside(keeper: Keeper) -> None:
     """Before, they may be changed; a limit under the same terms always may."""
     other = BudgetTerms(composition=Composition.ZCDP, neighbours=Neighbours.REPLACE)
-    keeper.take(limit(), limit(terms=other), reserve("0", "1", Cost(rho=5)), limit(), limit(terms=other))
+    keeper.take(limit(), limit(terms=other), reserve("0", "1", Cost(rho=5)))
+    with pytest.raises(Hopeless, match="budget-terms-fixed"):
+        keeper.take(limit())
+    keeper.take(limit(terms=other))
     assert [e.terms for e in keeper.events(BudgetLimited)] == [USUAL_TERMS, other, other]
 
 

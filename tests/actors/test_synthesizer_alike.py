@@ -75,7 +75,7 @@ def task(home: Path, table: pa.Table, epsilon: float = 1.0, *, users: bool = Fal
     cost = job_cost(epsilon, 1e-9) if epsilon >= 1e-3 else Cost(rho=1)
     grant = Grant(account=spec.account, step="measure", use=Use.CHARGE, cost=cost, entry=1)
     run = RunJob(job=derived_id("job", "j"), spec=spec, grant=grant)
-    limits = Limits(max_table_bytes=1 << 30, max_columns=100)
+    limits = Limits(max_upload_bytes=1 << 30, max_table_bytes=1 << 30, max_columns=100)
     return Task(entry="", command=run, attempt=1, objects_directory=home / "objects", limits=limits, certificates=home / "certificates")
 
 

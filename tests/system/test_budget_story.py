@@ -109,13 +109,17 @@ def test_a_file_is_verified_against_certificate_ledger_and_log(system: System, r
 
 def test_a_file_that_was_changed_is_refused(system: System, released: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
     """One value other: the content is not what was certified; without the footer there is nothing to check."""
-    _, file = released
+    job, file = released
+    beside = tmp_path / "certificate.json"
+    beside.write_text(json.dumps(system.get(job["links"]["certificate"])["envelope"]))
     table = pq.read_table(file)
     days = pa.array([(table["days"][0].as_py() + 1) % 30, *table["days"].to_pylist()[1:]], table["days"].type)
     pq.write_table(table.set_column(2, table.schema.field("days"), days), tmp_path / "changed.parquet")
-    refused = halftone(system, "certificate", "verify", str(tmp_path / "changed.parquet"), code=1)
+    changed = str(tmp_path / "changed.parquet")
+    refused = halftone(system, "certificate", "verify", changed, "--certificate", str(beside), code=1)
     assert "not what was certified" in refused.stderr
-    pq.write_table(table.replace_schema_metadata(None), tmp_path / "bare.parquet")
+    pq.write_table(table, tmp_path / "bare.parquet")
+    assert "hold" in halftone(system, "certificate", "verify", str(tmp_path / "bare.parquet"), "--certificate", str(beside)).stdout
     assert "no certificate" in halftone(system, "certificate", "verify", str(tmp_path / "bare.parquet"), code=1).stderr
     assert "does not exist" in halftone(system, "certificate", "verify", "nothing.parquet", code=1).stderr
 
