@@ -114,7 +114,7 @@ def test_a_charge_above_the_threshold_waits_for_a_second_person(keeper: Keeper) 
     keeper.take(by(reserve("0", "large", Cost(rho=10**9 + 1)), ada))
     assert [run.job for run in keeper.passed_on()] == [job_id("small")]
     assert keeper.account("0").reserved.rho == 2 * 10**9 + 1
-    with pytest.raises(Hopeless, match="decided-by-asker"):
+    with pytest.raises(Hopeless, match="approval-own"):
         keeper.take(decided("large", ada, approve=True))
     assert keeper.events(BudgetApproved) == []
     keeper.take(decided("large", bob, approve=True), decided("large", bob, approve=False))
