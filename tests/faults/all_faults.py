@@ -56,9 +56,11 @@ def _row(number: object, fault: str, results: list[dict[str, Any]]) -> str:
     held = "held" if not bad else f"**failed**: {', '.join(sorted(set(bad)))}"
     back = sorted(noted.pop("recovery", []))
     runs = sum(noted.pop("runs", [])) or len(back) or len(results)
+    # Some faults are named for what is done in full: of a sample it is said that it is one.
+    how = runs if all(result["full"] for result in results) else f"{runs} (sample)"
     after = f"{statistics.median(back):.1f} s, {back[-1]:.1f} s" if back else ""
     also = "".join(f"; {name} {_figure(values)}" for name, values in sorted(noted.items()))
-    return f"| {number} | {fault} | {runs} | {results[0]['seed']} | {held}{also} | {after} |\n"
+    return f"| {number} | {fault} | {how} | {results[0]['seed']} | {held}{also} | {after} |\n"
 
 
 def _figure(values: list[Any]) -> str:

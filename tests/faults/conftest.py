@@ -76,6 +76,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     fault = item.get_closest_marker("fault")
     if RESULTS and fault is not None and (report.when == "call" or report.failed):
         noted = {"number": fault.args[0], "fault": fault.args[1], "test": item.nodeid, "outcome": report.outcome, "seed": SEED}
+        noted["full"] = FULL
         noted |= {"seconds": round(report.duration, 1), "noted": item.user_properties}
         with Path(RESULTS).open("a") as file:
             file.write(json.dumps(noted) + "\n")

@@ -20,6 +20,7 @@ def result(number: object, test: str, *noted: tuple[str, object], outcome: str =
         "test": f"a.py::{test}",
         "outcome": outcome,
         "seed": 7,
+        "full": True,
         "noted": [list(n) for n in noted],
     }
 
@@ -39,6 +40,11 @@ def test_a_fault_that_was_not_survived_is_named() -> None:
     """Also where other tests of the same fault passed."""
     table = ALL_FAULTS.tabled([result(1, "test_a"), result(1, "test_b[x]", outcome="failed")])
     assert "| **failed**: test_b[x] |" in table
+
+
+def test_a_sample_is_told_from_the_whole() -> None:
+    """A row that names a thousand races does not stand for sixty."""
+    assert "| 1 (sample) |" in ALL_FAULTS.tabled([{**result(1, "test_a"), "full": False}])
 
 
 def test_the_page_has_a_place_for_the_table() -> None:
