@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -30,6 +29,12 @@ class Connection(Client):
     def __init__(self) -> None:
         super().__init__()
         self.lost = asyncio.Event()
+        self.over = False
+
+    async def close(self) -> None:
+        """Close for good."""
+        await super().close()
+        self.over = True
 
     async def unless_lost(self, work: Coroutine[Any, Any, T]) -> T | None:
         """What comes of some work, or None, at once, when the connection is lost before: then the work is ended."""
@@ -55,11 +60,17 @@ async def connect(url: str, user: str) -> Connection:
         client.lost.clear()
         log.warning("bus.reconnected", user=user)
 
+    async def on_failure(error: Exception) -> None:
+        # Under Python 3.11 a cancellation that meets a refused connection is lost: the client would reconnect for ever.
+        if client.over:
+            raise asyncio.CancelledError
+        await on_error(user, error)
+
     await client.connect(
         url,
         name=user,
         inbox_prefix=inbox_prefix(user),
-        error_cb=partial(on_error, user),
+        error_cb=on_failure,
         disconnected_cb=on_disconnect,
         reconnected_cb=on_reconnect,
         allow_reconnect=True,
