@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +16,8 @@ def backup(
     home: HomeOption = None,
 ) -> None:
     """Copy databases, streams, objects, the log's keys and tokens, while Halftone runs or not. It holds secrets: mode 0600."""
+    import asyncio
+
     from infra.backup.archive import BackupRefused, back_up
     from infra.backup.streams import StreamNotCopied
     from infra.refusal import StartRefused
@@ -34,6 +35,8 @@ def restore(
     home: HomeOption = None,
 ) -> None:
     """Put a backup into a home that is not there or empty, and where HALFTONE_DATABASE_URL is set into that database."""
+    import asyncio
+
     from infra.backup.archive import BackupRefused, put_back
     from infra.backup.databases import DatabaseNotEmpty
     from infra.backup.streams import StreamNotCopied

@@ -178,7 +178,7 @@ async def test_a_job_is_followed_from_its_acceptance_to_its_end(system: Any) -> 
         advanced = await anext(events)
         assert advanced["event"] == "progress"
         assert "id" not in advanced
-        assert json.loads(advanced["data"]) == {"attempt": 1, "step": "fit", "fraction": 0.5}
+        assert json.loads(advanced["data"]) == {"attempt": 1, "step": "fit", "fraction": 0.5, "left": None}
         ended = await system.say(JobCompleted(job=job["id"], attempt=1))
         rest = [event async for event in events]
         assert [(event["id"], event["event"]) for event in rest] == [(str(ended), JobCompleted.TYPE)]

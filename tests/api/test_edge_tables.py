@@ -119,7 +119,9 @@ async def test_an_export_that_failed_says_why_until_it_is_tried_again(system: An
     await system.http.get(f"/v1/jobs/{job}?min_seq={sequence}")
     told = await system.problem(await system.http.get(path), 422, "export-too-large")
     assert (told["job"], told["retry"]) == (job, f"/v1/jobs/{job}:retry")
-    again = (await system.http.post(told["retry"])).json()["id"]
+    retried = (await system.http.post(told["retry"])).json()
+    again = retried["id"]
+    await system.http.get(f"/v1/jobs/{again}?min_seq={retried['sequence']}")
     assert (await system.http.get(path)).json()["id"] == again
     sequence = await system.say(JobCancelled(job=again, attempt=0))
     await system.http.get(f"/v1/jobs/{again}?min_seq={sequence}")

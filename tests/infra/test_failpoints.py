@@ -19,10 +19,11 @@ from actors import budget_keeper
 from api.gateway import Gateway
 from api.views.projector import Fold
 from infra.bus import relay, runs
-from infra.database.store import Store, Transaction
+from infra.database.store import Transaction
+from infra.database.writer import Writer
 from infra.work.executor import Executor
 from infra.work.worker import Reporter
-for function in (relay.Relay._publish, runs.settle, Store._commit, Transaction.send, budget_keeper.handle, Gateway.accept,
+for function in (relay.Relay._publish, runs.settle, Writer._commit, Transaction.send, budget_keeper.handle, Gateway.accept,
                  Gateway._promise, Fold.apply, Executor._write_end, Reporter.opening, Reporter.measured):
     assert not hasattr(function, "__wrapped__"), function
 """

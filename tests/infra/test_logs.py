@@ -153,7 +153,7 @@ def test_a_line_is_for_people_where_there_is_a_terminal() -> None:
 
 def broken_worker(task_line: str) -> tuple[dict[str, Any], str]:
     """The one line that a worker writes which breaks, and all that it wrote."""
-    command = [sys.executable, "-m", "infra.work.worker"]
+    command = [sys.executable, "-m", "infra.work.worker", "work_entries:full_disk"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment) as worker:

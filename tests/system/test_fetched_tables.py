@@ -68,14 +68,10 @@ def running(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sy
         "HALFTONE_OBJECT_SOURCES": json.dumps({"lake": f"file://{data}/lake"}),
         "HALFTONE_SQL_SECONDS": "2",
         "HALFTONE_MAX_TABLE_BYTES": "2000000",
-        "HALFTONE_READ_PATHS": str(data),
         "HALFTONE_LOG_LEVEL": "debug",
     }
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in settings.items():
-            patch.setenv(name, value)
-        system = System(tmp_path_factory.mktemp("fetching") / "home")
-        system.start()
+    system = System(tmp_path_factory.mktemp("fetching") / "home", **settings, HALFTONE_READ_PATHS=str(data))
+    system.start()
     yield system
     assert system.stop() == 0
 

@@ -121,7 +121,7 @@ def test_both_clients_have_every_method_from_one_body() -> None:
     """No method is written twice: what differs is how a flow is carried out."""
     with Halftone("http://x", "t") as client:
         parts = {name: part for name, part in vars(client).items() if hasattr(part, "core") and hasattr(part, "driver")}
-        assert parts.keys() == {"datasets", "jobs", "models", "budgets", "evaluations", "audit"}
+        assert parts.keys() == {"datasets", "jobs", "models", "budgets", "evaluations", "audit", "tokens", "dead_letters"}
         pairs = [(type(client), AsyncHalftone), (Job, AsyncJob), *((type(part), _awaiting(type(part))) for part in parts.values())]
     for blocking, awaiting in pairs:
         own = {name: value for name, value in inspect.getmembers_static(blocking) if isinstance(value, operation | iteration | handing)}

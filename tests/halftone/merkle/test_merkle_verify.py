@@ -7,7 +7,6 @@ import random
 import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 import pytest
@@ -226,7 +225,8 @@ def test_memory_does_not_grow_with_the_log() -> None:
         frontier.append(leaf_hash(b'{"n":%d}' % i))
     signed = sign_checkpoint(Checkpoint(NAME, size, frontier.root()), KEY, NAME)
     entries = (b'{"n":%d}' % i for i in range(size))
-    verify_log(islice(entries, 0), note(0), VKEY)
+    # Once before, for what is made at the first use and kept.
+    verify_log(iter(ENTRIES[:50]), note(50), VKEY)
     tracemalloc.start()
     try:
         verify_log(entries, signed, VKEY)

@@ -80,7 +80,7 @@ def test_to_replace_is_to_remove_and_to_add() -> None:
     assert replacing(Cost(rho=10, pure=3), Statistic.HISTOGRAM) == Cost(rho=20, pure=6)
 
 
-@given(st.lists(st.integers(1, 6), max_size=5), without_delta)
+@given(st.lists(st.integers(1, 6), max_size=5), st.builds(Cost, rho=st.integers(0, 10**7), pure=st.integers(0, 10**9)))
 def test_transformations_multiply(steps: list[int], cost: Cost) -> None:
     """A chain charges its parent what its steps charge one after the other."""
     chain, charged = ROWWISE, cost
