@@ -131,12 +131,10 @@ async def _nothing() -> AsyncGenerator[bytes, None]:
 
 
 async def _chunks(path: Path, first: int, last: int) -> AsyncGenerator[bytes, None]:
-    file = await asyncio.to_thread(path.open, "rb")
-    try:
-        await asyncio.to_thread(file.seek, first)
+    # Opened and closed at once, not in a thread: a download that is broken off meanwhile would leave the file open.
+    with path.open("rb") as file:
+        file.seek(first)
         left = last - first + 1
         while left and (chunk := await asyncio.to_thread(file.read, min(CHUNK, left))):
             left -= len(chunk)
             yield chunk
-    finally:
-        await asyncio.to_thread(file.close)

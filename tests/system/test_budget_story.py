@@ -80,7 +80,8 @@ def test_a_charge_tells_how_its_noise_was_made(system: System, visits: str, rele
     charged = entries[3]
     assert {each["sensitivity"] for each in charged["mechanisms"]} == {3.0}
     paid = sum(each["rho"] * each["count"] for each in charged["mechanisms"])
-    assert 0.9 * charged["cost"]["rho"] < paid <= charged["cost"]["rho"]
+    # How many pairs are worth measuring is read from noisy columns, which are a quarter of it.
+    assert 0.2 * charged["cost"]["rho"] < paid <= charged["cost"]["rho"]
     for each in charged["mechanisms"]:
         assert each["rho"] >= 9 / (2 * each["scale"] ** 2) * 1e12 * (1 - 1e-9)
 
