@@ -151,7 +151,7 @@ class SampleSpec(Contract):
     certificate: ObjectId | None = Field(default=None, description="certificate of what was drawn from the model at first")
     engine: Code
     rows: int | None = Field(default=None, ge=1, le=1_000_000_000, description="rows to draw; absent: the noisy count of the real ones")
-    seed: int = Field(ge=0, le=LARGEST, description="seed of the drawing: the same one gives the same bytes")
+    seed: int = Field(ge=0, le=LARGEST, description="seed of the drawing: the same one gives the same rows")
     target: DatasetId = Field(description="the synthetic dataset to be made")
     account: AccountId
 
